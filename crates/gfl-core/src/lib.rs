@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The application: files, uploads, versions and who may touch them.
+//! Knows no protocol and no environment, prints nothing, reads neither clock nor randomness by itself.
+
+pub mod app;
+pub mod auth;
+pub mod catalog;
+pub mod clock;
+pub mod error;
+pub mod files;
+pub mod id;
+pub mod limits;
+pub mod policy;
+pub mod settings;
+pub mod store;
+
+pub use app::App;
+pub use error::{Error, Kind, Result};

@@ -1,0 +1,32 @@
+//! Every limit of the core, with its unit in its name.
+
+/// Body bytes that may be in memory at once, over all transfers of the process.
+pub const BODY_BUDGET_BYTES: usize = 16 * 1024 * 1024;
+/// Largest piece read from or written to a store in one step.
+pub const IO_BYTES_MAX: usize = 256 * 1024;
+/// Smallest piece a download reads when many share the budget.
+pub const IO_BYTES_MIN: usize = 16 * 1024;
+/// A running upload is checkpointed at least this often while it receives.
+pub const CHECKPOINT_MS: i64 = 1_000;
+/// … and after this many bytes.
+pub const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+/// Separate received ranges of one upload session.
+pub const UPLOAD_RANGES_MAX: usize = 10_000;
+/// Open upload sessions of one user.
+pub const UPLOADS_PER_OWNER_MAX: i64 = 10_000;
+/// Characters of a client's fingerprint.
+pub const FINGERPRINT_CHARS_MAX: usize = 256;
+/// Largest file. Offsets are signed 64-bit in the catalog and in the kernel.
+pub const FILE_BYTES_MAX: u64 = i64::MAX as u64;
+/// Finished and failed sessions are remembered this long, so that a lost answer can be asked for again.
+pub const UPLOAD_DONE_MS: i64 = 24 * 3_600_000;
+/// Hand-changed files waiting to be hashed. More are noticed again when they are next touched.
+pub const ADOPTION_QUEUE_MAX: usize = 10_000;
+/// Entries removed by one pruning step.
+pub const PRUNE_BATCH: i64 = 256;
+/// Names held in memory by one step over a large directory.
+pub const LIST_CHUNK_NAMES: usize = 16_384;
+/// Unanswered challenges (v0 `Challenge` scheme); older ones are dropped first.
+pub const CHALLENGES_MAX: usize = 10_000;
+/// Life of a challenge.
+pub const CHALLENGE_MS: i64 = 5 * 60_000;

@@ -1,0 +1,54 @@
+//! What `main` decided, once: durations, sizes, switches. Nothing below reads a file or the environment.
+
+use std::path::PathBuf;
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// When its group is durable (default).
+    Batch,
+    /// When it alone is durable.
+    Strict,
+    /// When the kernel has it. For scratch data.
+    None,
+}
+
+/// The core's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Root of the visible tree.
+    pub storage_dir: PathBuf,
+    /// Catalog and locks.
+    pub meta_dir: PathBuf,
+    /// tokens.json; `None` turns authentication off.
+    pub tokens_file: Option<PathBuf>,
+    /// See [`Durability`].
+    pub durability: Durability,
+    /// How long replaced and deleted content is kept.
+    pub undo_ms: i64,
+    /// Kept content goes earlier while less than this share of the disk is free, in percent.
+    pub undo_free_percent_min: u64,
+    /// Upload sessions without activity end after this.
+    pub upload_expiry_ms: i64,
+    /// Largest file accepted, in bytes.
+    pub max_file_bytes: u64,
+    /// PostgreSQL URL; `None` uses SQLite in `meta_dir`.
+    pub database_url: Option<String>,
+}
+
+impl Settings {
+    /// Defaults for a storage and a meta folder.
+    pub fn new(storage_dir: impl Into<PathBuf>, meta_dir: impl Into<PathBuf>) -> Settings {
+        Settings {
+            storage_dir: storage_dir.into(),
+            meta_dir: meta_dir.into(),
+            tokens_file: None,
+            durability: Durability::Batch,
+            undo_ms: 7 * 24 * 3_600_000,
+            undo_free_percent_min: 10,
+            upload_expiry_ms: 24 * 3_600_000,
+            max_file_bytes: crate::limits::FILE_BYTES_MAX,
+            database_url: None,
+        }
+    }
+}
