@@ -1,0 +1,482 @@
+//! The SQL door: the one way from the application to its database.
+//!
+//! A transaction is a named closure over [`Tx`]. SQLite runs it on its writer thread inside the
+//! group commit, PostgreSQL on a pooled connection; the closure cannot tell which. Every query is
+//! written once, in the subset both engines read alike:
+//!
+//! - types BIGINT, TEXT and bytes only; `$1`..`$n`; `ON CONFLICT`; `RETURNING`; always `LIMIT`
+//! - `CAST(SUM(x) AS BIGINT)`: PostgreSQL's sums are NUMERIC; `CAST($1 AS BIGINT)` wherever a
+//!   parameter's type does not follow from a column beside it (`$1 + 1`, `SELECT $1`, `$1 IS NULL`)
+//! - no `LIKE` (SQLite folds case); no ORDER BY over a TEXT column that is not `%TEXT%`
+//!   (PostgreSQL sorts by locale); names are bytes and sort alike
+//!
+//! Three rules for bodies: they may run more than once, so they change nothing but the database;
+//! they await nothing but their `Tx`; and after a failed statement the transaction can only be
+//! rolled back (PostgreSQL's rule, enforced for both), so ask with `ON CONFLICT DO NOTHING` or
+//! `RETURNING` instead of trying and catching.
+//!
+//! Must not know tables, paths or users.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+pub use super::migrate::Migration;
+pub use super::value::{Row, Value};
+use super::{migrate, postgres, sqlite};
+
+/// The most rows one query may answer with; a query that finds more fails. Callers page with
+/// `LIMIT` long before this.
+pub const ROWS_MAX: usize = 65_536;
+
+/// What a transaction body returns: `Box::pin(async move { .. })`.
+pub type BoxFuture<'t, T> = Pin<Box<dyn Future<Output = T> + Send + 't>>;
+
+/// How hard SQLite makes a commit stick. PostgreSQL has its own setting on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Every commit is on the disk before it is answered.
+    Full,
+    /// No syncs: a power cut may lose commits or the whole file. For scratch data and benchmarks.
+    Off,
+}
+
+/// The database. Clones share one engine.
+#[derive(Clone)]
+pub struct Db(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    counters: Arc<Counters>,
+}
+
+enum Engine {
+    Sqlite(sqlite::Sqlite),
+    Postgres(postgres::Postgres),
+}
+
+impl Db {
+    /// Opens or creates a SQLite file. A new file gets mode 0600; SQLite gives its `-wal` and
+    /// `-shm` companions the same.
+    ///
+    /// # Errors
+    /// The file cannot be opened, is no database, or its file system cannot do WAL.
+    pub async fn open_sqlite(path: &Path, sync: SyncMode) -> Result<Db, DbError> {
+        let counters = Arc::new(Counters::default());
+        let engine = sqlite::Sqlite::open(path, sync, counters.clone()).await?;
+        Ok(Db(Arc::new(Inner {
+            engine: Engine::Sqlite(engine),
+            counters,
+        })))
+    }
+
+    /// Connects to PostgreSQL with at most `pool` connections. The first one is made here, so that
+    /// a wrong URL fails at start and not at the first request.
+    ///
+    /// # Errors
+    /// The URL is malformed (its text is never repeated in the error), or the server does not
+    /// answer.
+    pub async fn open_postgres(url: &str, pool: usize) -> Result<Db, DbError> {
+        let counters = Arc::new(Counters::default());
+        let engine = postgres::Postgres::open(url, pool, counters.clone()).await?;
+        Ok(Db(Arc::new(Inner {
+            engine: Engine::Postgres(engine),
+            counters,
+        })))
+    }
+
+    /// Runs a write transaction and returns once it is durable, or rolled back.
+    ///
+    /// `args` go in by reference because the body may run more than once. A body's `Err` rolls its
+    /// own changes back and nothing else. Writes are serialisable on both engines: a body may
+    /// read, decide and write as if it were alone.
+    ///
+    /// If the returned future is dropped after it was first polled, the transaction may still run
+    /// to its end and commit.
+    ///
+    /// # Errors
+    /// What the body returns, or a [`DbError`] when the transaction itself failed or the body
+    /// panicked. After a failed commit ([`DbErrorKind::Io`], [`DbErrorKind::Unavailable`]) it is
+    /// not known whether the changes are there.
+    pub async fn write<A, T, E, F>(&self, name: &'static str, args: A, body: F) -> Result<T, E>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>>,
+        F: Send + Sync + 'static,
+    {
+        self.call(Mode::Write, name, args, body).await
+    }
+
+    /// Runs a read-only transaction over one consistent snapshot, which contains every write that
+    /// was acknowledged before the call.
+    ///
+    /// # Errors
+    /// What the body returns, or a [`DbError`]; [`DbErrorKind::ReadOnly`] if the body writes.
+    pub async fn read<A, T, E, F>(&self, name: &'static str, args: A, body: F) -> Result<T, E>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>>,
+        F: Send + Sync + 'static,
+    {
+        self.call(Mode::Read, name, args, body).await
+    }
+
+    /// Brings the schema up to the last of `migrations`, all in one transaction, and returns the
+    /// version it is at. Nodes that start together take turns.
+    ///
+    /// # Errors
+    /// [`DbErrorKind::NewerSchema`] if the database knows a later version than this program.
+    pub async fn migrate(&self, migrations: &'static [Migration]) -> Result<u32, DbError> {
+        migrate::check_order(migrations)?;
+        let sqlite = matches!(self.0.engine, Engine::Sqlite(_));
+        self.call(
+            Mode::Migrate,
+            "migrate",
+            (migrations, sqlite),
+            |tx, (migrations, sqlite)| Box::pin(migrate::apply(tx, migrations, *sqlite)),
+        )
+        .await
+    }
+
+    /// Finishes what is queued, then lets go of the database; SQLite also folds its WAL into the
+    /// file. Later calls fail with [`DbErrorKind::Unavailable`]. Calling twice is harmless.
+    pub async fn close(&self) {
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.close().await,
+            Engine::Postgres(engine) => engine.close(),
+        }
+    }
+
+    /// `"sqlite"` or `"postgres"`, for logs and metrics; never for choosing a query.
+    pub fn engine(&self) -> &'static str {
+        match self.0.engine {
+            Engine::Sqlite(_) => "sqlite",
+            Engine::Postgres(_) => "postgres",
+        }
+    }
+
+    /// What this engine has done since it was opened.
+    pub fn stats(&self) -> Stats {
+        let counters = &self.0.counters;
+        Stats {
+            reads: counters.reads.load(Ordering::Relaxed),
+            writes: counters.writes.load(Ordering::Relaxed),
+            commits: counters.commits.load(Ordering::Relaxed),
+            retries: counters.retries.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Everything generic ends here, so that the engines compile once and not per query.
+    async fn call<A, T, E, F>(
+        &self,
+        mode: Mode,
+        name: &'static str,
+        args: A,
+        body: F,
+    ) -> Result<T, E>
+    where
+        A: Send + Sync + 'static,
+        T: Send + 'static,
+        E: From<DbError> + Send + 'static,
+        F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>>,
+        F: Send + Sync + 'static,
+    {
+        let slot = Arc::new(Mutex::new(None));
+        let work = Box::new(Call {
+            args,
+            body,
+            slot: slot.clone(),
+        });
+        let counter = match mode {
+            Mode::Read => &self.0.counters.reads,
+            Mode::Write | Mode::Migrate => &self.0.counters.writes,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.run(mode, name, work).await,
+            Engine::Postgres(engine) => engine.run(mode, name, work).await,
+        }
+        .map_err(E::from)?;
+        let result = slot.lock().take();
+        result.unwrap_or_else(|| {
+            let lost = DbError::new(DbErrorKind::Internal, "the transaction left no result");
+            Err(E::from(lost.named(name)))
+        })
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("engine", &self.engine())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counters since the engine was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stats {
+    /// Read transactions asked for.
+    pub reads: u64,
+    /// Write transactions asked for.
+    pub writes: u64,
+    /// Commits that the engine acknowledged. On SQLite one commit carries a group of writes.
+    pub commits: u64,
+    /// Transactions begun again after a serialisation failure or a lost connection.
+    pub retries: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Counters {
+    reads: AtomicU64,
+    writes: AtomicU64,
+    pub(super) commits: AtomicU64,
+    pub(super) retries: AtomicU64,
+}
+
+/// What kind of transaction an engine is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Read,
+    Write,
+    /// A write that waits for all other migrations to finish before it looks at anything.
+    Migrate,
+}
+
+/// A transaction body with its types erased. It keeps its result; the engine learns only whether
+/// to commit.
+pub(super) trait Work: Send {
+    /// Runs the body once; resolves to whether it returned `Ok`.
+    fn start<'t>(&'t mut self, tx: &'t mut Tx<'_>) -> BoxFuture<'t, bool>;
+}
+
+struct Call<A, T, E, F> {
+    args: A,
+    body: F,
+    slot: Arc<Mutex<Option<Result<T, E>>>>,
+}
+
+impl<A, T, E, F> Work for Call<A, T, E, F>
+where
+    A: Send + Sync,
+    T: Send,
+    E: Send,
+    F: for<'t> Fn(&'t mut Tx<'_>, &'t A) -> BoxFuture<'t, Result<T, E>> + Send + Sync,
+{
+    fn start<'t>(&'t mut self, tx: &'t mut Tx<'_>) -> BoxFuture<'t, bool> {
+        Box::pin(async move {
+            let result = (self.body)(tx, &self.args).await;
+            let ok = result.is_ok();
+            *self.slot.lock() = Some(result);
+            ok
+        })
+    }
+}
+
+/// A running transaction.
+pub struct Tx<'c> {
+    name: &'static str,
+    handle: Handle<'c>,
+    /// The first failed statement. From then on nothing runs and nothing commits.
+    failed: Option<DbError>,
+}
+
+pub(super) enum Handle<'c> {
+    Sqlite(sqlite::Handle<'c>),
+    Postgres(postgres::Handle<'c>),
+}
+
+impl<'c> Tx<'c> {
+    pub(super) fn new(name: &'static str, handle: Handle<'c>) -> Tx<'c> {
+        Tx {
+            name,
+            handle,
+            failed: None,
+        }
+    }
+
+    /// The statement that failed, if one did.
+    pub(super) fn into_failure(self) -> Option<DbError> {
+        self.failed
+    }
+
+    /// Runs a statement that answers no rows; returns how many it changed.
+    ///
+    /// # Errors
+    /// Any failure; the transaction can then only be rolled back.
+    pub async fn exec(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
+        self.ready(params)?;
+        let done = match &mut self.handle {
+            Handle::Sqlite(handle) => handle.exec(sql, params),
+            Handle::Postgres(handle) => handle.exec(sql, params).await,
+        };
+        self.note(done)
+    }
+
+    /// Runs a query and returns its rows, at most [`ROWS_MAX`].
+    ///
+    /// # Errors
+    /// Any failure; the transaction can then only be rolled back.
+    pub async fn rows(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
+        self.ready(params)?;
+        let name = self.name;
+        let done = match &mut self.handle {
+            Handle::Sqlite(handle) => handle.rows(sql, params),
+            Handle::Postgres(handle) => handle.rows(sql, params).await,
+        };
+        let rows = self.note(done)?;
+        Ok(rows
+            .into_iter()
+            .map(|values| Row::new(name, values))
+            .collect())
+    }
+
+    /// Runs a query that answers one row or none.
+    ///
+    /// # Errors
+    /// Any failure, or a second row; the transaction can then only be rolled back.
+    pub async fn row(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+    ) -> Result<Option<Row>, DbError> {
+        let mut rows = self.rows(sql, params).await?;
+        if rows.len() > 1 {
+            return self.note(Err(DbError::new(
+                DbErrorKind::Internal,
+                format!("{} rows where one was expected, in: {sql}", rows.len()),
+            )));
+        }
+        Ok(rows.pop())
+    }
+
+    /// Runs several statements without parameters. For migrations.
+    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DbError> {
+        self.ready(&[])?;
+        let done = match &mut self.handle {
+            Handle::Sqlite(handle) => handle.batch(sql),
+            Handle::Postgres(handle) => handle.batch(sql).await,
+        };
+        self.note(done)
+    }
+
+    fn ready(&mut self, params: &[Value]) -> Result<(), DbError> {
+        if let Some(first) = &self.failed {
+            let message = format!("an earlier statement failed: {}", first.message);
+            return Err(DbError::new(first.kind, message).named(self.name));
+        }
+        if params
+            .iter()
+            .any(|v| matches!(v, Value::Text(text) if text.contains('\0')))
+        {
+            let message = "a text parameter contains NUL, which PostgreSQL cannot store";
+            return self.note(Err(DbError::new(DbErrorKind::Internal, message)));
+        }
+        Ok(())
+    }
+
+    fn note<T>(&mut self, done: Result<T, DbError>) -> Result<T, DbError> {
+        done.map_err(|error| {
+            let error = error.named(self.name);
+            self.failed = Some(error.clone());
+            error
+        })
+    }
+}
+
+/// What went wrong, by what one can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DbErrorKind {
+    /// Too much contention; trying again later may work.
+    Busy,
+    /// A unique key exists already.
+    Conflict,
+    /// The disk, or the database's own limit, is full.
+    Full,
+    /// The database may not be written, or a read transaction tried to.
+    ReadOnly,
+    /// The disk failed.
+    Io,
+    /// The file is damaged or is no database.
+    Corrupt,
+    /// The database is closed, or its server does not answer.
+    Unavailable,
+    /// The schema was made by a later program.
+    NewerSchema,
+    /// A fault in this program: wrong SQL, wrong types, a panic.
+    Internal,
+}
+
+/// A failed transaction. The message holds no values, no URL and no password.
+#[derive(Clone)]
+pub struct DbError {
+    /// What to do about it.
+    pub kind: DbErrorKind,
+    /// The name of the transaction; empty before one exists.
+    pub tx: &'static str,
+    /// What happened.
+    pub message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+    /// Nothing was committed and the same body may well succeed when it runs again.
+    pub(super) again: bool,
+}
+
+impl DbError {
+    pub(super) fn new(kind: DbErrorKind, message: impl Into<String>) -> DbError {
+        DbError {
+            kind,
+            tx: "",
+            message: message.into(),
+            source: None,
+            again: false,
+        }
+    }
+
+    pub(super) fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> DbError {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    pub(super) fn named(mut self, tx: &'static str) -> DbError {
+        self.tx = tx;
+        self
+    }
+
+    /// Whether a unique key exists already.
+    pub fn is_unique_violation(&self) -> bool {
+        self.kind == DbErrorKind::Conflict
+    }
+}
+
+impl fmt::Display for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.tx.is_empty() {
+            write!(f, "{}: ", self.tx)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for DbError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DbError({:?}, {self})", self.kind)
+    }
+}
+
+impl Error for DbError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}
