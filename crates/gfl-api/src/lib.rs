@@ -6,6 +6,8 @@
 
 #![deny(missing_docs)]
 
+pub mod frames;
+pub mod http;
 pub mod limits;
 pub mod path;
 pub mod plan;
