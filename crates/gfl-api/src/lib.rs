@@ -14,6 +14,7 @@ pub mod plan;
 pub mod problem;
 pub mod ranges;
 pub mod tree;
+pub mod v0;
 pub mod v1;
 
 pub use path::{FilePath, PathError};
