@@ -153,7 +153,7 @@ impl Db {
     pub async fn close(&self) {
         match &self.0.engine {
             Engine::Sqlite(engine) => engine.close().await,
-            Engine::Postgres(engine) => engine.close(),
+            Engine::Postgres(engine) => engine.close().await,
         }
     }
 
@@ -209,7 +209,7 @@ impl Db {
         .map_err(E::from)?;
         let result = slot.lock().take();
         result.unwrap_or_else(|| {
-            let lost = DbError::new(DbErrorKind::Internal, "the transaction left no result");
+            let lost = DbError::internal("the transaction left no result");
             Err(E::from(lost.named(name)))
         })
     }
@@ -352,10 +352,10 @@ impl<'c> Tx<'c> {
     ) -> Result<Option<Row>, DbError> {
         let mut rows = self.rows(sql, params).await?;
         if rows.len() > 1 {
-            return self.note(Err(DbError::new(
-                DbErrorKind::Internal,
-                format!("{} rows where one was expected, in: {sql}", rows.len()),
-            )));
+            return self.note(Err(DbError::internal(format!(
+                "{} rows where one was expected, in: {sql}",
+                rows.len()
+            ))));
         }
         Ok(rows.pop())
     }
@@ -380,7 +380,7 @@ impl<'c> Tx<'c> {
             .any(|v| matches!(v, Value::Text(text) if text.contains('\0')))
         {
             let message = "a text parameter contains NUL, which PostgreSQL cannot store";
-            return self.note(Err(DbError::new(DbErrorKind::Internal, message)));
+            return self.note(Err(DbError::internal(message)));
         }
         Ok(())
     }
@@ -440,6 +440,10 @@ impl DbError {
             source: None,
             again: false,
         }
+    }
+
+    pub(super) fn internal(message: impl Into<String>) -> DbError {
+        DbError::new(DbErrorKind::Internal, message)
     }
 
     pub(super) fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> DbError {

@@ -21,13 +21,10 @@ pub struct Migration {
 pub(super) fn check_order(migrations: &[Migration]) -> Result<(), DbError> {
     for (expected, migration) in (1..).zip(migrations) {
         if migration.version != expected {
-            return Err(DbError::new(
-                DbErrorKind::Internal,
-                format!(
-                    "migration {} stands where {expected} belongs",
-                    migration.version
-                ),
-            ));
+            return Err(DbError::internal(format!(
+                "migration {} stands where {expected} belongs",
+                migration.version
+            )));
         }
     }
     Ok(())
@@ -53,14 +50,11 @@ pub(super) async fn apply(
     for (row, known) in applied.iter().zip(migrations) {
         let (version, name) = (row.u32(0)?, row.text(1)?);
         if version != known.version || name != known.name {
-            return Err(DbError::new(
-                DbErrorKind::Internal,
-                format!(
-                    "the database has schema step {version} \"{name}\" where this program has {} \
+            return Err(DbError::internal(format!(
+                "the database has schema step {version} \"{name}\" where this program has {} \
                      \"{}\"; it belongs to another build",
-                    known.version, known.name
-                ),
-            )
+                known.version, known.name
+            ))
             .named("migrate"));
         }
     }

@@ -12,7 +12,7 @@
 
 use std::fs::OpenOptions;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
@@ -74,7 +74,7 @@ impl Sqlite {
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || Self::start(&path, sync, counters))
             .await
-            .map_err(|_| DbError::new(DbErrorKind::Internal, "opening the database panicked"))?
+            .map_err(|_| DbError::internal("opening the database panicked"))?
     }
 
     fn start(path: &Path, sync: SyncMode, counters: Arc<Counters>) -> Result<Sqlite, DbError> {
@@ -90,7 +90,8 @@ impl Sqlite {
         let (read, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..READER_THREADS {
-            let (reader, jobs) = (connect_reader(path)?, jobs.clone());
+            let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)?;
+            let jobs = jobs.clone();
             threads
                 .readers
                 .push(spawn("gfl-sql-read", move || read_loop(reader, &jobs))?);
@@ -114,8 +115,7 @@ impl Sqlite {
             .send(Job { name, work, reply })
             .await
             .map_err(|_| closed(name))?;
-        // Held any longer, this sender would keep `close` waiting for a thread that waits for it.
-        drop(queue);
+        drop(queue); // Or the threads would not end before the last answer is fetched.
         answer.await.unwrap_or_else(|_| Err(closed(name)))
     }
 
@@ -226,7 +226,7 @@ fn run_jobs(
         let verdict = drive(conn, job.name, &mut *job.work);
         if conn.is_autocommit() {
             // SQLite itself rolled everything back, whatever the body made of it.
-            let lost = || DbError::new(DbErrorKind::Internal, "the transaction ended early");
+            let lost = || DbError::internal("the transaction ended early");
             return Err(verdict.failed.unwrap_or_else(lost));
         }
         if !verdict.keep() {
@@ -269,7 +269,7 @@ fn drive(conn: &mut Connection, name: &'static str, work: &mut dyn Work) -> Verd
             .poll(&mut Context::from_waker(Waker::noop()))
     }));
     let failed = tx.into_failure();
-    let broken = |message| Some(DbError::new(DbErrorKind::Internal, message).named(name));
+    let broken = |message| Some(DbError::internal(message).named(name));
     match polled {
         Ok(Poll::Ready(ok)) => Verdict {
             ok: Some(ok),
@@ -279,7 +279,7 @@ fn drive(conn: &mut Connection, name: &'static str, work: &mut dyn Work) -> Verd
             ok: None,
             failed: broken("the transaction awaited something other than its own statements"),
         },
-        // The panic hook has printed the message; it may hold values, so it stays out of here.
+        // The panic hook has printed the message; it may hold values.
         Err(_) => Verdict {
             ok: None,
             failed: broken("the transaction panicked"),
@@ -332,7 +332,7 @@ impl Handle<'_> {
         while let Some(row) = rows.next().map_err(failed)? {
             if answer.len() == ROWS_MAX {
                 let message = format!("more than {ROWS_MAX} rows; a LIMIT is missing");
-                return Err(DbError::new(DbErrorKind::Internal, message));
+                return Err(DbError::internal(message));
             }
             let mut values = Vec::with_capacity(columns);
             for column in 0..columns {
@@ -360,7 +360,7 @@ fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), DbError> 
             .filter(|number| (1..=params.len()).contains(number));
         let Some(number) = number else {
             let message = format!("parameter {index} is not one of $1 to ${}", params.len());
-            return Err(DbError::new(DbErrorKind::Internal, message));
+            return Err(DbError::internal(message));
         };
         used_max = used_max.max(number);
         let bound = match &params[number - 1] {
@@ -375,7 +375,7 @@ fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<(), DbError> 
     }
     if used_max != params.len() {
         let message = format!("{} parameters given, {used_max} used", params.len());
-        return Err(DbError::new(DbErrorKind::Internal, message));
+        return Err(DbError::internal(message));
     }
     Ok(())
 }
@@ -388,8 +388,7 @@ fn value(column: ValueRef<'_>) -> Result<Value, DbError> {
             .map(Value::Text)
             .map_err(|_| DbError::new(DbErrorKind::Corrupt, "a text column is not UTF-8")),
         ValueRef::Blob(bytes) => Ok(Value::Bytes(bytes.to_vec())),
-        ValueRef::Real(_) => Err(DbError::new(
-            DbErrorKind::Internal,
+        ValueRef::Real(_) => Err(DbError::internal(
             "a column is a floating point number; cast it to BIGINT",
         )),
     }
@@ -397,8 +396,7 @@ fn value(column: ValueRef<'_>) -> Result<Value, DbError> {
 
 fn run(conn: &Connection, sql: &str) -> Result<(), DbError> {
     let mut statement = conn.prepare_cached(sql).map_err(failed)?;
-    statement.raw_execute().map_err(failed)?;
-    Ok(())
+    statement.raw_execute().map(drop).map_err(failed)
 }
 
 // --- opening ---
@@ -420,17 +418,15 @@ fn create(path: &Path) -> Result<(), DbError> {
     }
 }
 
-#[cfg(unix)]
 fn sync_parent(path: &Path) -> std::io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_parent(_path: &Path) -> std::io::Result<()> {
-    Ok(()) // Directories cannot be opened for syncing there; NTFS journals the name itself.
+    // Elsewhere a directory cannot be opened for syncing.
+    if cfg!(unix) {
+        let parent = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn connect_writer(path: &Path, sync: SyncMode) -> Result<Connection, DbError> {
@@ -457,13 +453,8 @@ fn connect_writer(path: &Path, sync: SyncMode) -> Result<Connection, DbError> {
     Ok(conn)
 }
 
-fn connect_reader(path: &Path) -> Result<Connection, DbError> {
-    connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB)
-}
-
 fn connect(path: &Path, access: OpenFlags, cache_kib: usize) -> Result<Connection, DbError> {
-    let path: PathBuf = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let conn = Connection::open_with_flags(&path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    let conn = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(failed)?;
     // Before anything else: switching to WAL takes a lock and must be able to wait for it.
     conn.busy_timeout(Duration::from_millis(BUSY_TIMEOUT_MS))

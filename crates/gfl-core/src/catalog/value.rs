@@ -4,7 +4,7 @@
 //! are BIGINT (epoch), flags are BIGINT 0/1, names and hashes are bytes. Must not know an engine
 //! or a table.
 
-use super::door::{DbError, DbErrorKind};
+use super::door::DbError;
 
 /// A portable SQL value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,14 +23,14 @@ impl Value {
     /// A `u64` as BIGINT.
     ///
     /// # Errors
-    /// [`DbErrorKind::Internal`] above `i64::MAX`: no size or count here gets that large honestly.
+    /// `DbErrorKind::Internal` above `i64::MAX`: no size or count here gets that large honestly.
     pub fn u64(n: u64) -> Result<Value, DbError> {
         i64::try_from(n)
             .map(Value::Int)
-            .map_err(|_| wrong(format!("{n} does not fit in BIGINT")))
+            .map_err(|_| DbError::internal(format!("{n} does not fit in BIGINT")))
     }
 
-    fn type_name(&self) -> &'static str {
+    pub(super) fn type_name(&self) -> &'static str {
         match self {
             Value::Null => "NULL",
             Value::Int(_) => "an integer",
@@ -114,7 +114,7 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 
 /// One row of an answer. Columns are read by position, from 0.
 ///
-/// Every accessor fails with [`DbErrorKind::Internal`], and never panics, when the column does not
+/// Every accessor fails with `DbErrorKind::Internal`, and never panics, when the column does not
 /// exist or holds another type: both mean that the query and its reader disagree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -276,10 +276,6 @@ impl Row {
     }
 
     fn fault(&self, message: String) -> DbError {
-        wrong(message).named(self.tx)
+        DbError::internal(message).named(self.tx)
     }
-}
-
-fn wrong(message: String) -> DbError {
-    DbError::new(DbErrorKind::Internal, message)
 }
