@@ -130,6 +130,27 @@ pub fn b3_of(mut reader: impl Read) -> io::Result<String> {
     }
 }
 
+/// BLAKE3 of pieces.
+#[derive(Debug, Default)]
+pub struct Hash(blake3::Hasher);
+
+impl Hash {
+    /// Of nothing yet.
+    pub fn new() -> Hash {
+        Hash::default()
+    }
+
+    /// Adds a piece.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest in hex.
+    pub fn hex(&self) -> String {
+        self.0.finalize().to_hex().to_string()
+    }
+}
+
 /// SHA-256 in lower-case hex.
 pub fn sha256(data: &[u8]) -> String {
     use sha2::Digest;

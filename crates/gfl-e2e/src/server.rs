@@ -80,7 +80,6 @@ impl Setup {
             token,
             child: None,
             addr: None,
-            output: None,
         };
         server.write_config();
         if let Some(token) = &server.token {
@@ -135,7 +134,6 @@ pub struct Server {
     token: Option<String>,
     child: Option<Child>,
     addr: Option<SocketAddr>,
-    output: Option<mpsc::Receiver<String>>,
 }
 
 impl Server {
@@ -291,7 +289,6 @@ impl Server {
                     if let Some(addr) = ready_line(&line) {
                         self.addr = Some(addr);
                         self.child = Some(child);
-                        self.output = Some(output);
                         return Ok(());
                     }
                 }

@@ -1,0 +1,229 @@
+//! What may be linked: licences, bans, second copies, and how many crates there are. From the lock file
+//! and `cargo metadata`, because a fresh machine has no cargo-deny.
+
+use crate::tools;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Licences that ask for nothing but a notice.
+const LICENCES: [&str; 13] = [
+    "MIT",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "CC0-1.0",
+    "0BSD",
+    "BSL-1.0",
+    "Unlicense",
+    "CDLA-Permissive-2.0",
+];
+
+/// Not in the lock file: one crypto provider, one way to SQL, nothing unmaintained.
+const BANNED: [&str; 8] = [
+    "ring",
+    "openssl",
+    "openssl-sys",
+    "native-tls",
+    "rustls-pemfile",
+    "sqlx",
+    "sqlx-core",
+    "async-std",
+];
+
+/// Large enough that a second copy is a mistake.
+const ONE_COPY: [&str; 3] = ["hyper", "tokio", "rustls"];
+
+/// Most crates a program may link.
+const CRATES_MAX: [(&str, usize); 3] = [("gfl-server", 350), ("gfl", 200), ("gfl-admin", 200)];
+
+/// Checks everything and reports all violations at once.
+pub(crate) fn check() -> Result<()> {
+    let metadata = tools::metadata()?;
+    let packages = metadata["packages"]
+        .as_array()
+        .context("cargo metadata has no packages")?;
+    let mut wrong = Vec::new();
+    for package in packages {
+        let (name, licence) = (text(&package["name"]), text(&package["license"]));
+        if !allowed(&licence) {
+            wrong.push(format!("{name}: licence {licence:?} is not on the list"));
+        }
+    }
+    let lock = gfl_e2e::bins::workspace().join("Cargo.lock");
+    let lock = std::fs::read_to_string(&lock).with_context(|| format!("{}", lock.display()))?;
+    wrong.extend(bans(&lock));
+    let graph = Graph::new(&metadata);
+    for (program, max) in CRATES_MAX {
+        let count = graph.linked_by(program);
+        println!("{program}: {count} crates (at most {max})");
+        if count > max {
+            wrong.push(format!("{program}: {count} crates, at most {max}"));
+        }
+    }
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join("\n"));
+    }
+    Ok(())
+}
+
+fn bans(lock: &str) -> Vec<String> {
+    let name = |line: &str| {
+        Some(
+            line.strip_prefix("name = \"")?
+                .strip_suffix('"')?
+                .to_owned(),
+        )
+    };
+    let mut copies: BTreeMap<String, usize> = BTreeMap::new();
+    for name in lock.lines().filter_map(name) {
+        *copies.entry(name).or_default() += 1;
+    }
+    let banned = BANNED.iter().filter(|b| copies.contains_key(**b));
+    let mut wrong: Vec<String> = banned.map(|b| format!("{b}: is banned")).collect();
+    let twice = ONE_COPY
+        .iter()
+        .filter(|c| copies.get(**c).is_some_and(|n| *n > 1));
+    wrong.extend(twice.map(|c| format!("{c}: linked in two versions")));
+    wrong
+}
+
+/// Evaluates an SPDX expression; `/` is the old way to write OR.
+fn allowed(expression: &str) -> bool {
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
+    let joined = spaced.replace(" WITH ", "\u{1}");
+    let mut tokens: Vec<String> = joined
+        .split_whitespace()
+        .map(|t| t.replace('\u{1}', " WITH "))
+        .collect();
+    tokens.reverse();
+    let value = any(&mut tokens);
+    value && tokens.is_empty()
+}
+
+fn any(tokens: &mut Vec<String>) -> bool {
+    let mut value = every(tokens);
+    while tokens.last().is_some_and(|t| t == "OR") {
+        tokens.pop();
+        value |= every(tokens);
+    }
+    value
+}
+
+fn every(tokens: &mut Vec<String>) -> bool {
+    let mut value = one(tokens);
+    while tokens.last().is_some_and(|t| t == "AND") {
+        tokens.pop();
+        value &= one(tokens);
+    }
+    value
+}
+
+fn one(tokens: &mut Vec<String>) -> bool {
+    match tokens.pop() {
+        Some(t) if t == "(" => {
+            let value = any(tokens);
+            tokens.pop().is_some_and(|t| t == ")") && value
+        }
+        Some(licence) => LICENCES.contains(&licence.as_str()),
+        None => false,
+    }
+}
+
+/// Who needs whom, without development dependencies.
+struct Graph {
+    names: BTreeMap<String, String>,
+    needs: BTreeMap<String, Vec<String>>,
+}
+
+impl Graph {
+    fn new(metadata: &serde_json::Value) -> Graph {
+        let list = |v: &serde_json::Value| v.as_array().cloned().unwrap_or_default();
+        let names = list(&metadata["packages"])
+            .into_iter()
+            .map(|p| (text(&p["id"]), text(&p["name"])));
+        let for_users = |dep: &serde_json::Value| {
+            list(&dep["dep_kinds"])
+                .iter()
+                .any(|kind| kind["kind"] != "dev")
+        };
+        let needs = list(&metadata["resolve"]["nodes"]);
+        let needs = needs.iter().map(|node| {
+            let deps = list(&node["deps"]);
+            let deps = deps
+                .iter()
+                .filter(|d| for_users(d))
+                .map(|d| text(&d["pkg"]))
+                .collect();
+            (text(&node["id"]), deps)
+        });
+        Graph {
+            names: names.collect(),
+            needs: needs.collect(),
+        }
+    }
+
+    /// Crates that end up in, or help to build, a program; itself not counted.
+    fn linked_by(&self, program: &str) -> usize {
+        let start = self
+            .names
+            .iter()
+            .find(|(_, name)| *name == program)
+            .map(|(id, _)| id.clone());
+        let mut open: Vec<String> = start.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(id) = open.pop() {
+            if seen.insert(id.clone()) {
+                open.extend(self.needs.get(&id).into_iter().flatten().cloned());
+            }
+        }
+        seen.len().saturating_sub(1)
+    }
+}
+
+fn text(value: &serde_json::Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licence_expressions_are_understood() {
+        for good in [
+            "MIT",
+            "MIT OR GPL-3.0",
+            "MIT/Apache-2.0",
+            "(MIT OR Apache-2.0) AND Unicode-3.0",
+            "Apache-2.0 WITH LLVM-exception OR GPL-2.0",
+        ] {
+            assert!(allowed(good), "{good}");
+        }
+        for bad in [
+            "",
+            "GPL-3.0",
+            "MIT AND GPL-3.0",
+            "(MIT OR ISC",
+            "MIT OR",
+            "MIT)",
+        ] {
+            assert!(!allowed(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn banned_crates_and_second_copies_are_found() {
+        let lock = "name = \"ring\"\nname = \"tokio\"\nname = \"tokio\"\nname = \"hyper\"\n";
+        assert_eq!(
+            bans(lock),
+            ["ring: is banned", "tokio: linked in two versions"]
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask promises`: measures what the project promises, on release binaries, and fails over a limit.
+
+mod large;
+mod memory;
+mod ready;
+mod sizes;
+
+use crate::table::Table;
+use crate::tools;
+use anyhow::{Result, bail};
+use gfl_e2e::bins;
+
+/// One measured promise.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// What.
+    pub(crate) name: String,
+    /// The figure, with its unit.
+    pub(crate) value: String,
+    /// The limit, with its unit.
+    pub(crate) limit: String,
+    /// Whether it holds.
+    pub(crate) kept: bool,
+}
+
+impl Measured {
+    /// A figure that must stay below a limit.
+    pub(crate) fn below(name: impl Into<String>, value: f64, limit: f64, unit: &str) -> Measured {
+        Measured {
+            name: name.into(),
+            value: format!("{value:.2} {unit}"),
+            limit: format!("< {limit} {unit}"),
+            kept: value < limit,
+        }
+    }
+
+    /// Something that must be true; `value` says what was seen.
+    pub(crate) fn holds(name: impl Into<String>, kept: bool, value: impl Into<String>) -> Measured {
+        Measured {
+            name: name.into(),
+            value: value.into(),
+            limit: "must hold".into(),
+            kept,
+        }
+    }
+}
+
+type Promise = (&'static str, fn() -> Result<Vec<Measured>>);
+
+/// Room for a million small files or two copies of 5 GiB.
+const ROOM_BYTES: u64 = 16 << 30;
+
+/// Measures all, or those named.
+pub(crate) fn run(only: &[String]) -> Result<()> {
+    let all: [Promise; 4] = [
+        ("sizes", sizes::measure),
+        ("memory", memory::measure),
+        ("ready", ready::measure),
+        ("large", large::measure),
+    ];
+    if let Some(unknown) = only.iter().find(|o| !all.iter().any(|(name, _)| name == o)) {
+        bail!("{unknown}: unknown; there are sizes, memory, ready, large");
+    }
+    bins::set_folder(&tools::build("release")?);
+    let mut table = Table::new(&["promise", "measured", "limit", ""]);
+    let mut broken = 0;
+    for (name, measure) in all {
+        if !only.is_empty() && !only.iter().any(|o| o == name) {
+            continue;
+        }
+        println!("measuring {name} …");
+        for m in measure()? {
+            broken += usize::from(!m.kept);
+            let verdict = if m.kept { "ok" } else { "BROKEN" };
+            table.row(vec![m.name, m.value, m.limit, verdict.to_owned()]);
+        }
+    }
+    table.print();
+    if broken > 0 {
+        bail!("{broken} promises broken");
+    }
+    println!("all promises kept");
+    Ok(())
+}
