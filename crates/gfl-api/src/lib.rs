@@ -6,16 +6,25 @@
 
 #![deny(missing_docs)]
 
-pub mod frames;
-pub mod http;
 pub mod limits;
 pub mod path;
+
 pub mod plan;
-pub mod problem;
 pub mod ranges;
 pub mod tree;
+
+pub mod frames;
+pub mod http;
+pub mod problem;
 pub mod v0;
 pub mod v1;
+
+pub mod config;
+pub mod discovery;
+pub mod glob;
+pub mod goflags;
+pub mod gojson;
+pub mod tokens;
 
 pub use path::{FilePath, PathError};
 pub use ranges::RangeSet;

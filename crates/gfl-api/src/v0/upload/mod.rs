@@ -44,8 +44,8 @@ impl UploadDecoder {
         Self::default()
     }
 
-    /// Takes the next piece of the body and appends the bytes of the chunk found in it to `out`, never more bytes
-    /// than the piece has. An error is final.
+    /// Takes the next piece of the body and appends the bytes of the chunk found in it to `out`, at most two bytes
+    /// more than the piece has. An error is final.
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), V0Error> {
         if let Some(error) = &self.failed {
             return Err(error.clone());

@@ -1,0 +1,196 @@
+use super::*;
+
+fn parse(text: &str) -> Config {
+    let (config, warnings) = Config::parse(text).unwrap();
+    assert_eq!(warnings, [], "{text}");
+    config
+}
+
+#[test]
+fn the_default_file_is_that_of_v0_1() {
+    let text = Config::default_text("192.168.1.5:8080");
+    assert_eq!(
+        text,
+        r#"{
+  "server": {
+    "address": "192.168.1.5:8080",
+    "storage_dir": "./data",
+    "meta_dir": "./.goflux-meta",
+    "tokens_file": "",
+    "tls_cert": "",
+    "tls_key": ""
+  },
+  "client": {
+    "server_url": "http://localhost",
+    "chunk_size": 1048576,
+    "token": ""
+  }
+}"#
+    );
+    let config = parse(&text);
+    assert_eq!(config.server.address, "192.168.1.5:8080");
+    assert_eq!(config.client, ClientConfig::default());
+}
+
+#[test]
+fn missing_null_and_empty_give_defaults() {
+    for text in [
+        "{}",
+        "null",
+        r#"{"server":null,"client":{}}"#,
+        r#"{"server":{"address":"","storage_dir":null,"log":null},"client":{"chunk_size":0,"server_url":""}}"#,
+    ] {
+        assert_eq!(parse(text), Config::default(), "{text}");
+    }
+}
+
+#[test]
+fn keys_in_any_case_and_the_last_holds() {
+    let config = parse(
+        r#"{"SERVER":{"Address":"a:1","ADDRESS":"b:2","meta_dir":"m"},"server":{"storage_dir":"s","address":null},
+            "Client":{"Token":"t","chunk_size":5}}"#,
+    );
+    let server = ServerConfig {
+        address: "b:2".into(),
+        meta_dir: "m".into(),
+        storage_dir: "s".into(),
+        ..ServerConfig::default()
+    };
+    assert_eq!(config.server, server);
+    assert_eq!(
+        (config.client.token.as_str(), config.client.chunk_size),
+        ("t", 5)
+    );
+}
+
+#[test]
+fn every_new_key() {
+    let config = parse(
+        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"upload_expiry_hours":48,
+            "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true}}"#,
+    );
+    let want = ServerConfig {
+        durability: Durability::Strict,
+        undo_days: 0,
+        undo_free_percent_min: 5,
+        upload_expiry_hours: 48,
+        max_file_size: 1 << 40,
+        log: LogFormat::Json,
+        log_level: "debug".into(),
+        show_paths_in_config: true,
+        ..ServerConfig::default()
+    };
+    assert_eq!(config.server, want);
+}
+
+#[test]
+fn unknown_keys_are_named() {
+    let text = r#"{"server":{"adress":"x","frobnicate":{}},"client":{"tokens":1},"sever":{},"$schema":""}"#;
+    let (_, warnings) = Config::parse(text).unwrap();
+    let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        [
+            r#"unknown setting "server.adress" is ignored; did you mean "address""#,
+            r#"unknown setting "server.frobnicate" is ignored"#,
+            r#"unknown setting "client.tokens" is ignored; did you mean "token""#,
+            r#"unknown setting "sever" is ignored; did you mean "server""#,
+            r#"unknown setting "$schema" is ignored"#,
+        ]
+    );
+    assert_eq!(
+        (
+            edits("", "abc"),
+            edits("kitten", "sitting"),
+            edits("same", "same")
+        ),
+        (3, 3, 0)
+    );
+}
+
+#[test]
+fn errors_name_the_key() {
+    for (text, want) in [
+        (
+            r#"{"server":{"address":8080}}"#,
+            "server.address is a number; make it a string",
+        ),
+        (
+            r#"{"client":{"chunk_size":"1M"}}"#,
+            "client.chunk_size is a string; make it a whole number",
+        ),
+        (
+            r#"{"client":{"chunk_size":1.5}}"#,
+            "client.chunk_size must be a whole number from 0 to 18446744073709551615",
+        ),
+        (
+            r#"{"server":{"undo_days":-1}}"#,
+            "server.undo_days must be a whole number from 0 to 4294967295",
+        ),
+        (
+            r#"{"server":{"undo_free_percent_min":101}}"#,
+            "server.undo_free_percent_min must be a whole number from 0 to 100",
+        ),
+        (
+            r#"{"server":{"durability":"fast"}}"#,
+            "server.durability is \"fast\"; choose one of batch, strict, none",
+        ),
+        (
+            r#"{"server":{"show_paths_in_config":"yes"}}"#,
+            "server.show_paths_in_config is a string; make it true or false",
+        ),
+        (r#"{"server":[]}"#, "server is an array; make it an object"),
+        ("[]", "the file is an array; make it an object"),
+    ] {
+        assert_eq!(Config::parse(text).unwrap_err().to_string(), want);
+    }
+    for bad in ["", "{", "{}x", "\u{feff}{}"] {
+        assert!(
+            matches!(Config::parse(bad), Err(ConfigError::Syntax(_))),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn tls_needs_both() {
+    let config = |cert: &str, key: &str| ServerConfig {
+        tls_cert: cert.into(),
+        tls_key: key.into(),
+        ..ServerConfig::default()
+    };
+    assert_eq!(config("", "").tls(), Ok(None));
+    assert_eq!(config("c", "k").tls(), Ok(Some(("c", "k"))));
+    assert!(config("c", "").tls().is_err() && config("", "k").tls().is_err());
+}
+
+#[test]
+fn setting_the_server_keeps_the_rest() {
+    let text =
+        r#"{"x":[1],"server":{"address":"a"},"Client":{"token":"t","Server_URL":"old","more":{}}}"#;
+    let set = set_client_server(text, "https://h").unwrap();
+    let want = r#"{"x":[1],"server":{"address":"a"},"Client":{"token":"t","Server_URL":"https://h","more":{}}}"#;
+    assert_eq!(set, Node::parse(want).unwrap().to_text());
+    assert_eq!(
+        set_client_server(" ", "http://h:1").unwrap(),
+        "{\n  \"client\": {\n    \"chunk_size\": 1048576,\n    \"server_url\": \"http://h:1\",\n    \"token\": \"\"\n  }\n}"
+    );
+    let from_null = set_client_server(r#"{"client":null}"#, "u").unwrap();
+    assert_eq!(parse(&from_null).client.server_url, "u");
+    assert_eq!(
+        parse(&set_client_text("", "token", "t").unwrap())
+            .client
+            .token,
+        "t"
+    );
+    for bad in ["{", "[]", r#"{"client":[]}"#] {
+        assert!(set_client_server(bad, "u").is_err(), "{bad}");
+    }
+    for (url, want) in [
+        ("h:80", "http://h:80"),
+        ("https://h/", "https://h"),
+        (" http://h ", "http://h"),
+    ] {
+        assert_eq!(normalize_server_url(url), want);
+    }
+}
