@@ -3,10 +3,16 @@
 //! Knows no file, no environment and no command line; where the file lies and what overrules it is decided by
 //! the programs.
 
+mod edit;
+mod nearest;
+
 use crate::{
     gojson::{Node, same_key},
     path::Shown,
 };
+pub use edit::{normalize_server_url, set_client_server, set_client_text};
+
+use nearest::nearest;
 use std::fmt;
 
 /// The whole file.
@@ -373,38 +379,6 @@ impl Value<'_> {
     }
 }
 
-/// A server URL as the client uses it: `http://` in front if there is no scheme, no `/` at the end.
-pub fn normalize_server_url(url: &str) -> String {
-    let url = url.trim().trim_end_matches('/');
-    if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
-    }
-}
-
-/// The file with `client.server_url` set. Everything else stays, order, unknown keys and token included; from an
-/// empty text comes the file v0.1 wrote. An error if the text is not a settings file.
-pub fn set_client_server(text: &str, url: &str) -> Result<String, ConfigError> {
-    let text = if text.trim().is_empty() {
-        r#"{"client":{"chunk_size":1048576,"server_url":"","token":""}}"#
-    } else {
-        text
-    };
-    set_client_text(text, "server_url", url)
-}
-
-/// The file with another text of the section `client` set, such as `token`; see [`set_client_server`].
-pub fn set_client_text(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
-    let text = if text.trim().is_empty() { "{}" } else { text };
-    let mut root = Node::parse(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
-    object(&root, "the file")?;
-    let client = root.slot("client");
-    object(client, "client")?;
-    client.set(key, Node::from(value));
-    Ok(root.to_text())
-}
-
 /// The members of an object; `null` has none.
 fn object<'a>(node: &'a Node, name: &str) -> Result<&'a [(String, Node)], ConfigError> {
     match node {
@@ -420,31 +394,6 @@ fn object<'a>(node: &'a Node, name: &str) -> Result<&'a [(String, Node)], Config
 
 fn known(key: &str, names: &[&'static str]) -> Option<&'static str> {
     names.iter().copied().find(|name| same_key(key, name))
-}
-
-/// The name that differs least, if it differs little enough to be meant.
-fn nearest(key: &str, names: &[&'static str]) -> Option<&'static str> {
-    let key = key.to_lowercase();
-    if key.len() > 64 {
-        return None;
-    }
-    let (distance, name) = names.iter().map(|name| (edits(&key, name), *name)).min()?;
-    (distance <= 1 + name.len() / 4).then_some(name)
-}
-
-/// The number of characters to insert, remove or replace to get from one text to the other (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Why a settings file cannot be used.
