@@ -18,6 +18,10 @@ use gfl_api::path::FilePath;
 use gfl_api::tree::Cv;
 use std::sync::Arc;
 
+pub mod memory;
+mod redo;
+pub mod tree;
+
 /// What identifies a file's content without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
@@ -181,8 +185,12 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(Arc<dyn Draft>, Stamp)>;
     /// A draft with the content of `from`, sharing disk blocks where the file system can.
     /// The outboard is copied when there is one.
-    async fn create_copy(&self, key: &Key, from: &Place, from_key: Option<&Key>)
-    -> Result<Arc<dyn Draft>>;
+    async fn create_copy(
+        &self,
+        key: &Key,
+        from: &Place,
+        from_key: Option<&Key>,
+    ) -> Result<Arc<dyn Draft>>;
     /// The draft of an earlier run, or `None`.
     async fn reopen(&self, key: &Key) -> Result<Option<Arc<dyn Draft>>>;
     /// Makes these drafts durable: bytes, outboards and names. Groups with others that wait.
