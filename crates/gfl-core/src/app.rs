@@ -1,233 +1,340 @@
-//! The application object: everything a protocol may call. Signatures first; bodies live in `files/`.
+//! The application object: everything a protocol may call.
+//!
+//! Each verb that changes something runs as a task of its own: a client that goes away in the middle
+//! ends its request, never a commit.
 
-use crate::auth::Caller;
+use crate::auth::Tokens;
+pub use crate::auth::{Caller, Challenge, Credential};
+use crate::catalog::{Db, MIGRATIONS, SyncMode};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+pub use crate::files::Spool;
 use crate::files::*;
 use crate::id::Key;
-use crate::settings::Settings;
-use bytes::Bytes;
+use crate::jobs::Jobs;
+use crate::lock::DirLock;
+use crate::settings::{Durability, Settings};
+use crate::store::Store;
+use crate::store::tree::Tree;
 use gfl_api::path::FilePath;
+use std::future::Future;
 use std::sync::Arc;
 
+/// PostgreSQL connections of one node.
+const POSTGRES_POOL: usize = 8;
+
 /// The application. Cheap to share.
-pub struct App {}
-
-/// A credential as a protocol decoded it.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// None given.
-    None,
-    /// A token (Bearer, or the password of Basic).
-    Token(String),
-    /// v0's challenge scheme.
-    Challenge {
-        /// Hex HMAC.
-        response: String,
-        /// Nonce.
-        nonce: String,
-        /// Token id.
-        token_id: String,
-    },
-}
-
-/// v0's challenge.
-#[derive(Debug, Clone)]
-pub struct Challenge {
-    /// 64 hex digits.
-    pub nonce: String,
-    /// Unix ms.
-    pub expires_ms: i64,
-}
-
-/// Bytes of one v0 chunk while its JSON is still being read: a little in memory, more in an unnamed file.
-pub struct Spool {}
-
-impl Spool {
-    /// Adds decoded bytes.
-    pub async fn write(&mut self, _data: Bytes) -> Result<()> {
-        todo!()
-    }
+pub struct App {
+    shared: Arc<Shared>,
+    tokens: Tokens,
+    jobs: Jobs,
+    /// Keeps a second server off the same folders.
+    _locks: Vec<DirLock>,
 }
 
 impl App {
     /// Opens catalog and store, finishes what a crash left, starts the jobs.
-    pub async fn open(_settings: Settings, _clock: Arc<dyn Clock>) -> Result<Arc<App>> {
-        todo!()
+    ///
+    /// # Errors
+    /// `Busy` when another server has the folders, `ReadOnlyStorage`, `Unavailable` (database), …
+    pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<App>> {
+        let locks = vec![DirLock::take(&settings.meta_dir.join("lock"))?];
+        let store = Tree::open(&settings.storage_dir, settings.durability)?;
+        let db = match &settings.database_url {
+            Some(url) => Db::open_postgres(url, POSTGRES_POOL).await?,
+            None => {
+                let sync = match settings.durability {
+                    Durability::Batch | Durability::Strict => SyncMode::Full,
+                    Durability::None => SyncMode::Off,
+                };
+                Db::open_sqlite(&settings.meta_dir.join("catalog.db"), sync).await?
+            }
+        };
+        App::with_parts(settings, clock, store, db, locks).await
     }
-    /// Ends jobs, checkpoints uploads, closes the catalog.
+
+    /// Over a given store and database (tests, other stores).
+    pub async fn with_parts(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        db: Db,
+        locks: Vec<DirLock>,
+    ) -> Result<Arc<App>> {
+        db.migrate(MIGRATIONS).await?;
+        let tokens = Tokens::new(settings.tokens_file.clone(), &*clock);
+        let shared = Arc::new(Shared::new(db, store, clock, settings));
+        shared.recover().await?;
+        // Listed before the first request, so that no new draft is among them.
+        let drafts = shared.store.drafts().await?;
+        let collector = shared.clone();
+        tokio::spawn(async move {
+            match collector.collect_drafts(drafts).await {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "removed {count} drafts of broken requests"),
+                Err(error) => tracing::warn!(error = ?error, "old drafts could not be removed"),
+            }
+        });
+        let jobs = Jobs::start(&shared);
+        Ok(Arc::new(App {
+            shared,
+            tokens,
+            jobs,
+            _locks: locks,
+        }))
+    }
+
+    /// Ends jobs, checkpoints uploads, settles, closes the catalog.
     pub async fn close(&self) {
-        todo!()
+        self.jobs.stop().await;
+        let shared = &self.shared;
+        for done in [
+            shared.checkpoint_due(0).await,
+            shared.settle_round().await.map(|_| ()),
+        ] {
+            if let Err(error) = done {
+                tracing::warn!(error = ?error, "not settled at the end; the next start does it");
+            }
+        }
+        shared.db.close().await;
+    }
+
+    /// Runs to its end whatever becomes of the request.
+    async fn detached<T, Fut>(&self, work: impl FnOnce(Arc<Shared>) -> Fut) -> Result<T>
+    where
+        T: Send + 'static,
+        Fut: Future<Output = Result<T>> + Send + 'static,
+    {
+        tokio::spawn(work(self.shared.clone()))
+            .await
+            .map_err(|e| Error::new(Kind::Internal, "the operation failed").caused_by(e))?
     }
 
     /// False when no tokens file is configured: then every caller is `anonymous` with `*`.
     pub fn auth_enabled(&self) -> bool {
-        todo!()
+        self.tokens.enabled()
     }
-    /// Who this is. `peer` is the address without port. Errors (`Unauthenticated`) carry v0's exact text after "Authentication failed: " or the like.
-    pub fn authenticate(&self, _credential: &Credential, _peer: &str) -> Result<Caller> {
-        todo!()
+
+    /// Who this is. `peer` is the address without port. The message of `Unauthenticated` is v0's: for a
+    /// token what follows `Authentication failed: `, otherwise the whole text.
+    pub fn authenticate(&self, credential: &Credential, peer: &str) -> Result<Caller> {
+        self.tokens
+            .authenticate(credential, peer, self.shared.clock.now_ms())
     }
+
     /// A fresh challenge.
     pub fn challenge(&self) -> Result<Challenge> {
-        todo!()
+        self.tokens.challenge(&*self.shared.clock)
     }
+
     /// Catalog and store can be written (readiness).
     pub async fn ready(&self) -> Result<()> {
-        todo!()
+        self.shared.store.probe().await?;
+        self.shared.ready().await
     }
-    /// The budget that all bodies share. A server takes from it for what it reads.
+
+    /// The settings in force.
     pub fn settings(&self) -> &Settings {
-        todo!()
+        &self.shared.settings
     }
 
     /// What a path names.
-    pub async fn stat(&self, _caller: &Caller, _path: &FilePath) -> Result<Stat> {
-        todo!()
+    pub async fn stat(&self, caller: &Caller, path: &FilePath) -> Result<Stat> {
+        self.shared.stat(caller, path).await
     }
+
     /// Opens a file, or one of its kept versions.
     pub async fn open_file(
         &self,
-        _caller: &Caller,
-        _path: &FilePath,
-        _version: Option<&Key>,
+        caller: &Caller,
+        path: &FilePath,
+        version: Option<&Key>,
     ) -> Result<OpenFile> {
-        todo!()
+        self.shared.open_file(caller, path, version).await
     }
+
     /// A page of a directory.
-    pub async fn list(&self, _caller: &Caller, _query: &ListQuery) -> Result<ListPage> {
-        todo!()
+    pub async fn list(&self, caller: &Caller, query: &ListQuery) -> Result<ListPage> {
+        self.shared.list(caller, query).await
     }
+
     /// Stores a whole file.
-    pub async fn put(&self, _caller: &Caller, _put: Put, _body: BodyStream) -> Result<Committed> {
-        todo!()
+    pub async fn put(&self, caller: &Caller, put: Put, body: BodyStream) -> Result<Committed> {
+        let caller = caller.clone();
+        self.detached(|s| async move { s.put(&caller, put, body).await })
+            .await
     }
+
     /// Makes a directory and its parents; true when it is new.
-    pub async fn mkdir(&self, _caller: &Caller, _path: &FilePath) -> Result<bool> {
-        todo!()
+    pub async fn mkdir(&self, caller: &Caller, path: &FilePath) -> Result<bool> {
+        let (caller, path) = (caller.clone(), path.clone());
+        self.detached(|s| async move { s.mkdir(&caller, &path).await })
+            .await
     }
+
     /// Deletes; kept for undo.
-    pub async fn delete(&self, _caller: &Caller, _path: &FilePath, _how: &Delete) -> Result<()> {
-        todo!()
+    pub async fn delete(&self, caller: &Caller, path: &FilePath, how: &Delete) -> Result<()> {
+        let (caller, path, how) = (caller.clone(), path.clone(), how.clone());
+        self.detached(|s| async move { s.delete(&caller, &path, &how).await })
+            .await
     }
+
     /// Moves a file or a directory.
     pub async fn rename(
         &self,
-        _caller: &Caller,
-        _from: &FilePath,
-        _to: &FilePath,
-        _how: &Relocate,
+        caller: &Caller,
+        from: &FilePath,
+        to: &FilePath,
+        how: &Relocate,
     ) -> Result<Committed> {
-        todo!()
+        let (caller, from, to, how) = (caller.clone(), from.clone(), to.clone(), how.clone());
+        self.detached(|s| async move { s.rename(&caller, &from, &to, &how).await })
+            .await
     }
-    /// Copies a file (a directory: one call per file is the caller's business).
+
+    /// Copies a file (a directory is copied by its files, one call each).
     pub async fn copy(
         &self,
-        _caller: &Caller,
-        _from: &FilePath,
-        _to: &FilePath,
-        _how: &Relocate,
+        caller: &Caller,
+        from: &FilePath,
+        to: &FilePath,
+        how: &Relocate,
     ) -> Result<Committed> {
-        todo!()
+        let (caller, from, to, how) = (caller.clone(), from.clone(), to.clone(), how.clone());
+        self.detached(|s| async move { s.copy(&caller, &from, &to, &how).await })
+            .await
     }
+
     /// Changes mtime and mode.
     pub async fn set_meta(
         &self,
-        _caller: &Caller,
-        _path: &FilePath,
-        _meta: &FileMeta,
+        caller: &Caller,
+        path: &FilePath,
+        meta: &FileMeta,
     ) -> Result<Stat> {
-        todo!()
+        let (caller, path, meta) = (caller.clone(), path.clone(), meta.clone());
+        self.detached(|s| async move { s.set_meta(&caller, &path, &meta).await })
+            .await
     }
+
     /// Versions of a path, newest first; of a directory: the deleted things directly in it.
     pub async fn versions(
         &self,
-        _caller: &Caller,
-        _path: &FilePath,
-        _of_directory: bool,
-        _limit: usize,
+        caller: &Caller,
+        path: &FilePath,
+        of_directory: bool,
+        limit: usize,
     ) -> Result<Vec<VersionInfo>> {
-        todo!()
+        self.shared
+            .versions(caller, path, of_directory, limit)
+            .await
     }
+
     /// Brings a kept version back (`None`: the newest deleted one).
     pub async fn restore(
         &self,
-        _caller: &Caller,
-        _path: &FilePath,
-        _version: Option<&Key>,
+        caller: &Caller,
+        path: &FilePath,
+        version: Option<&Key>,
     ) -> Result<Stat> {
-        todo!()
+        let (caller, path, version) = (caller.clone(), path.clone(), version.cloned());
+        self.detached(|s| async move { s.restore(&caller, &path, version.as_ref()).await })
+            .await
     }
 
     /// Begins (true) or finds again (false) an upload session.
     pub async fn upload_begin(
         &self,
-        _caller: &Caller,
-        _begin: Begin,
+        caller: &Caller,
+        begin: Begin,
     ) -> Result<(UploadStatus, bool)> {
-        todo!()
+        let caller = caller.clone();
+        self.detached(|s| async move { s.upload_begin(&caller, begin).await })
+            .await
     }
-    /// The caller's sessions, oldest first, after id `after`.
+
+    /// The caller's sessions after id `after`.
     pub async fn upload_list(
         &self,
-        _caller: &Caller,
-        _after: Option<&str>,
-        _limit: usize,
+        caller: &Caller,
+        after: Option<&str>,
+        limit: usize,
     ) -> Result<Vec<UploadStatus>> {
-        todo!()
+        self.shared.upload_list(caller, after, limit).await
     }
+
     /// What is durable now. Disturbs nobody.
-    pub async fn upload_status(&self, _caller: &Caller, _id: &str) -> Result<UploadStatus> {
-        todo!()
+    pub async fn upload_status(&self, caller: &Caller, id: &str) -> Result<UploadStatus> {
+        self.shared.upload_status(caller, id).await
     }
+
     /// Ends running writers, checkpoints, and says what is durable then (HEAD).
-    pub async fn upload_fence(&self, _caller: &Caller, _id: &str) -> Result<UploadStatus> {
-        todo!()
+    pub async fn upload_fence(&self, caller: &Caller, id: &str) -> Result<UploadStatus> {
+        let (caller, id) = (caller.clone(), id.to_owned());
+        self.detached(|s| async move { s.upload_fence(&caller, &id).await })
+            .await
     }
-    /// Receives one part. What arrived before an error stays received (`ClientGone` when the body broke).
+
+    /// Receives one part. What arrived before an error stays received (`ClientGone` when the body broke),
+    /// unless a digest of the part was announced.
     pub async fn upload_part(
         &self,
-        _caller: &Caller,
-        _id: &str,
-        _part: Part,
-        _body: BodyStream,
+        caller: &Caller,
+        id: &str,
+        part: Part,
+        body: BodyStream,
     ) -> Result<UploadStatus> {
-        todo!()
+        let (caller, id) = (caller.clone(), id.to_owned());
+        self.detached(|s| async move { s.upload_part(&caller, &id, part, body).await })
+            .await
     }
+
     /// Receives bytes at the contiguous end, of unknown length; `offset` must be that end.
     pub async fn upload_append(
         &self,
-        _caller: &Caller,
-        _id: &str,
-        _offset: u64,
-        _body: BodyStream,
+        caller: &Caller,
+        id: &str,
+        offset: u64,
+        body: BodyStream,
     ) -> Result<UploadStatus> {
-        todo!()
-    }
-    /// Completes: verifies, commits, publishes. The same answer again for 24 hours.
-    pub async fn upload_complete(&self, _caller: &Caller, _id: &str) -> Result<Committed> {
-        todo!()
-    }
-    /// Cancels.
-    pub async fn upload_cancel(&self, _caller: &Caller, _id: &str) -> Result<()> {
-        todo!()
+        let (caller, id) = (caller.clone(), id.to_owned());
+        self.detached(|s| async move { s.upload_append(&caller, &id, offset, body).await })
+            .await
     }
 
-    /// Starts receiving a v0 chunk.
-    pub fn v0_spool(&self, _caller: &Caller) -> Result<Spool> {
-        todo!()
+    /// Completes: verifies, commits, publishes. The same answer again for 24 hours.
+    pub async fn upload_complete(&self, caller: &Caller, id: &str) -> Result<Committed> {
+        let (caller, id) = (caller.clone(), id.to_owned());
+        self.detached(|s| async move { s.upload_complete(&caller, &id).await })
+            .await
     }
+
+    /// Cancels.
+    pub async fn upload_cancel(&self, caller: &Caller, id: &str) -> Result<()> {
+        let (caller, id) = (caller.clone(), id.to_owned());
+        self.detached(|s| async move { s.upload_cancel(&caller, &id).await })
+            .await
+    }
+
+    /// Starts receiving a v0 chunk. The permission is checked when its path is known, in `v0_chunk`.
+    pub fn v0_spool(&self, _caller: &Caller) -> Result<Spool> {
+        Ok(self.shared.v0_spool())
+    }
+
     /// Files a v0 chunk; completes the upload with the last one (`Some`).
     pub async fn v0_chunk(
         &self,
-        _caller: &Caller,
-        _chunk: V0Chunk,
-        _spool: Spool,
+        caller: &Caller,
+        chunk: V0Chunk,
+        spool: Spool,
     ) -> Result<Option<Committed>> {
-        todo!()
+        let caller = caller.clone();
+        self.detached(|s| async move { s.v0_chunk(&caller, chunk, spool).await })
+            .await
     }
+
     /// State of the caller's v0 upload to a path, `None` without a session.
-    pub async fn v0_status(&self, _caller: &Caller, _path: &FilePath) -> Result<Option<V0Status>> {
-        todo!()
+    pub async fn v0_status(&self, caller: &Caller, path: &FilePath) -> Result<Option<V0Status>> {
+        self.shared.v0_status(caller, path).await
     }
 }

@@ -48,7 +48,10 @@ pub struct ManualClock {
 impl ManualClock {
     /// Starts at `now_ms` with `seed`.
     pub fn new(now_ms: i64, seed: u64) -> Self {
-        ManualClock { now_ms: AtomicI64::new(now_ms), state: parking_lot::Mutex::new(seed) }
+        ManualClock {
+            now_ms: AtomicI64::new(now_ms),
+            state: parking_lot::Mutex::new(seed),
+        }
     }
 
     /// Moves time forward.

@@ -90,7 +90,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` starts lower-case, names the path and says what to do.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), facts: Vec::new(), source: None }
+        Error {
+            kind,
+            message: message.into(),
+            facts: Vec::new(),
+            source: None,
+        }
     }
 
     /// Adds the cause, which is logged and never shown.

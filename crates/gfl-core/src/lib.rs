@@ -8,10 +8,13 @@ pub mod clock;
 pub mod error;
 pub mod files;
 pub mod id;
+mod jobs;
 pub mod limits;
+pub mod lock;
 pub mod policy;
 pub mod settings;
 pub mod store;
+mod stream;
 
 pub use app::App;
 pub use error::{Error, Kind, Result};

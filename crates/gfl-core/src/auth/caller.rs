@@ -114,7 +114,11 @@ impl Caller {
     /// Proof that this caller may `verb` at `path`, or `Forbidden`.
     pub fn may(&self, verb: Verb, path: &FilePath) -> Result<Grant> {
         if crate::policy::permissions::allows(&self.rules, verb, path) {
-            return Ok(Grant { verb, path: path.clone(), user: self.user.clone() });
+            return Ok(Grant {
+                verb,
+                path: path.clone(),
+                user: self.user.clone(),
+            });
         }
         Err(Error::new(
             Kind::Forbidden,

@@ -1,5 +1,29 @@
 //! The verbs, one per file, and the values they take and give. Nothing here knows a protocol.
 
+mod adopt;
+mod commit;
+mod delete;
+mod list;
+mod locks;
+mod look;
+mod meta;
+mod mkdir;
+mod precondition;
+mod prune;
+mod put;
+mod read;
+mod recover;
+mod relocate;
+mod settle;
+mod shared;
+mod turns;
+mod upload;
+mod v0;
+mod versions;
+
+pub(crate) use shared::Shared;
+pub use v0::Spool;
+
 use crate::error::Result;
 use crate::id::Key;
 use crate::store::{Content, Stamp};
@@ -290,5 +314,8 @@ pub struct V0Status {
 
 /// An unadopted file's weak entity tag.
 pub fn weak_etag(stamp: &Stamp) -> String {
-    format!("W/\"m-{:x}-{:x}-{:x}\"", stamp.size, stamp.mtime_ns, stamp.ino)
+    format!(
+        "W/\"m-{:x}-{:x}-{:x}\"",
+        stamp.size, stamp.mtime_ns, stamp.ino
+    )
 }

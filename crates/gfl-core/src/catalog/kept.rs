@@ -1,0 +1,138 @@
+//! Table `kept`: what can be brought back.
+
+use super::{Row, Tx, Value, ino_from_sql, ino_to_sql, key_column};
+use crate::error::{Error, Kind, Result};
+use crate::files::KeptReason;
+use crate::id::Key;
+
+/// A row.
+#[derive(Debug, Clone)]
+pub struct KeptRow {
+    /// Key in the store: a version's, or a directory's own.
+    pub id: Key,
+    /// Entry id of the directory it was in.
+    pub parent: i64,
+    /// Its name there.
+    pub name: String,
+    /// A directory kept whole.
+    pub is_dir: bool,
+    /// The entry it belonged to (a kept directory's own).
+    pub entry: i64,
+    /// Inode of the kept file or directory.
+    pub ino: u64,
+    /// Why.
+    pub reason: KeptReason,
+    /// When, unix ms.
+    pub retired_ms: i64,
+    /// By whom.
+    pub by: String,
+}
+
+fn reason_to_sql(reason: KeptReason) -> i64 {
+    match reason {
+        KeptReason::Replaced => 0,
+        KeptReason::Deleted => 1,
+        KeptReason::Edited => 2,
+    }
+}
+
+fn read(row: &Row) -> Result<KeptRow> {
+    let damaged = || Error::new(Kind::Internal, "the catalog holds a malformed kept row");
+    Ok(KeptRow {
+        id: key_column(&row.text(0)?)?,
+        parent: row.int(1)?,
+        name: String::from_utf8(row.bytes(2)?).map_err(|_| damaged())?,
+        is_dir: row.int(3)? == 0,
+        entry: row.int(4)?,
+        ino: ino_from_sql(row.int(5)?),
+        reason: match row.int(6)? {
+            0 => KeptReason::Replaced,
+            1 => KeptReason::Deleted,
+            2 => KeptReason::Edited,
+            _ => return Err(damaged()),
+        },
+        retired_ms: row.int(7)?,
+        by: row.text(8)?,
+    })
+}
+
+/// Adds a row.
+pub async fn insert(tx: &mut Tx<'_>, k: &KeptRow) -> Result<()> {
+    let version: Value = if k.is_dir {
+        Value::Null
+    } else {
+        k.id.as_str().into()
+    };
+    tx.exec(
+        "INSERT INTO kept (id, parent, name, kind, entry, version, ino, reason, retired_ms, retired_by) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        &[
+            k.id.as_str().into(),
+            k.parent.into(),
+            k.name.as_bytes().into(),
+            i64::from(!k.is_dir).into(),
+            k.entry.into(),
+            version,
+            ino_to_sql(k.ino).into(),
+            reason_to_sql(k.reason).into(),
+            k.retired_ms.into(),
+            k.by.as_str().into(),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The row of an id.
+pub async fn get(tx: &mut Tx<'_>, id: &Key) -> Result<Option<KeptRow>> {
+    let row = tx
+        .row(
+            "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept WHERE id = $1",
+            &[id.as_str().into()],
+        )
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
+/// What is kept of one name, newest first.
+pub async fn of_name(tx: &mut Tx<'_>, parent: i64, name: &str, limit: i64) -> Result<Vec<KeptRow>> {
+    let rows = tx
+        .rows(
+            "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
+             WHERE parent = $1 AND name = $2 ORDER BY retired_ms DESC, id DESC LIMIT $3",
+            &[parent.into(), name.as_bytes().into(), limit.into()],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Deleted things directly inside a directory, newest first.
+pub async fn deleted_in(tx: &mut Tx<'_>, parent: i64, limit: i64) -> Result<Vec<KeptRow>> {
+    let rows = tx
+        .rows(
+            "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
+             WHERE parent = $1 AND reason = 1 ORDER BY retired_ms DESC, id DESC LIMIT $2",
+            &[parent.into(), limit.into()],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// The oldest rows retired before a time.
+pub async fn oldest(tx: &mut Tx<'_>, before_ms: i64, limit: i64) -> Result<Vec<KeptRow>> {
+    let rows = tx
+        .rows(
+            "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
+             WHERE retired_ms < $1 ORDER BY retired_ms LIMIT $2",
+            &[before_ms.into(), limit.into()],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// Removes a row.
+pub async fn remove(tx: &mut Tx<'_>, id: &Key) -> Result<()> {
+    tx.exec("DELETE FROM kept WHERE id = $1", &[id.as_str().into()])
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! What people change by hand becomes history too: new files get a version and a hash, edited files a
+//! new version, removed files an event. Happens beside requests, one file after the other, for paths
+//! that were noticed when somebody looked.
+
+use super::delete::version_of_edit;
+use super::look::{Looked, LookedFile};
+use super::shared::Shared;
+use crate::catalog::entries::Known;
+use crate::catalog::events::{self, Event, EventKind};
+use crate::catalog::versions::{self, Fit, VersionRow};
+use crate::catalog::{Tx, entries};
+use crate::error::{Error, Kind, Result};
+use crate::id::Key;
+use crate::limits::{ADOPTION_QUEUE_MAX, IO_BYTES_MAX};
+use crate::store::{Content, Place};
+use gfl_api::path::FilePath;
+use gfl_api::tree::{Root, TreeHasher};
+use parking_lot::Mutex;
+use std::collections::{HashSet, VecDeque};
+use tokio::sync::Notify;
+
+/// Recorded as the one who did it.
+const BY_HAND: &str = "";
+
+#[derive(Default)]
+struct Queue {
+    order: VecDeque<FilePath>,
+    waiting: HashSet<FilePath>,
+}
+
+/// Paths where the tree and the catalog differ. Bounded: what does not fit is noticed again.
+#[derive(Default)]
+pub(crate) struct Noticed {
+    queue: Mutex<Queue>,
+    more: Notify,
+}
+
+impl Noticed {
+    pub(crate) fn push(&self, path: FilePath) {
+        let mut queue = self.queue.lock();
+        if queue.order.len() < ADOPTION_QUEUE_MAX && queue.waiting.insert(path.clone()) {
+            queue.order.push_back(path);
+            drop(queue);
+            self.more.notify_one();
+        }
+    }
+
+    fn pop(&self) -> Option<FilePath> {
+        let mut queue = self.queue.lock();
+        let path = queue.order.pop_front()?;
+        queue.waiting.remove(&path);
+        Some(path)
+    }
+
+    /// Waits until there is something.
+    pub(crate) async fn wait(&self) {
+        self.more.notified().await;
+    }
+}
+
+/// What adoption writes.
+struct Rows {
+    now_ms: i64,
+    path: FilePath,
+    parent: FilePath,
+    name: String,
+    what: What,
+}
+
+enum What {
+    /// A new version for what a person made or changed.
+    New(VersionRow),
+    /// The file is ours after all (other inode, same bytes), or its root is known now.
+    Confirmed {
+        key: Key,
+        root: Root,
+        ino: u64,
+        ctime_ns: i64,
+    },
+    /// The file is gone.
+    Gone { entry: i64, version: Option<Key> },
+}
+
+impl Shared {
+    /// Records the next noticed path; false when there is none.
+    pub(crate) async fn adopt_one(&self) -> Result<bool> {
+        let Some(path) = self.noticed.pop() else {
+            return Ok(false);
+        };
+        match self.adopt(&path).await {
+            Ok(()) => {}
+            // Changed while it was read, or gone: whoever looks next notices it again.
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Busy | Kind::IsADirectory) => {}
+            Err(e) => return Err(e),
+        }
+        Ok(true)
+    }
+
+    async fn adopt(&self, path: &FilePath) -> Result<()> {
+        // Hashing takes long, so it happens without the lock; the stamp proves that nothing changed.
+        let hashed = {
+            let looked = {
+                let _lock = self.locks.shared(path).await;
+                self.look_quietly(path).await?
+            };
+            match looked {
+                Looked::File(file) if needs_hash(&file) => Some(self.hash_visible(path).await?),
+                _ => None,
+            }
+        };
+        let _lock = self.locks.exclusive(path).await;
+        let what = match self.look_quietly(path).await? {
+            Looked::File(file) => match hashed {
+                Some((root, content)) if content.stamp() == file.stamp => {
+                    self.what_became(&file, root)
+                }
+                _ => return Ok(()),
+            },
+            Looked::Nothing {
+                known: Some(Known { entry, .. }),
+            } if !entry.is_dir => What::Gone {
+                entry: entry.id,
+                version: entry.version,
+            },
+            Looked::Nothing { .. } | Looked::Dir { .. } => return Ok(()),
+        };
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+            return Ok(());
+        };
+        let rows = Rows {
+            now_ms: self.clock.now_ms(),
+            path: path.clone(),
+            parent,
+            name: name.to_owned(),
+            what,
+        };
+        self.db
+            .write("adopt", rows, |tx, rows| Box::pin(write_rows(tx, rows)))
+            .await
+    }
+
+    /// A look that does not queue what it sees.
+    async fn look_quietly(&self, path: &FilePath) -> Result<Looked> {
+        let looked = self.look(path).await?;
+        let mut queue = self.noticed.queue.lock();
+        if queue.waiting.remove(path) {
+            queue.order.retain(|p| p != path);
+        }
+        Ok(looked)
+    }
+
+    fn what_became(&self, file: &LookedFile, root: Root) -> What {
+        let row = file.known.as_ref().and_then(|k| k.version.as_ref());
+        if let Some(v) = row
+            && v.fit(&file.stamp) != Fit::Edited
+            && v.b3.is_none_or(|b3| b3 == root)
+        {
+            return What::Confirmed {
+                key: v.id.clone(),
+                root,
+                ino: file.stamp.ino,
+                ctime_ns: file.stamp.ctime_ns,
+            };
+        }
+        let mut version = version_of_edit(Key::new(&*self.clock), file, self.clock.now_ms());
+        version.b3 = Some(root);
+        What::New(version)
+    }
+
+    async fn hash_visible(&self, path: &FilePath) -> Result<(Root, std::sync::Arc<dyn Content>)> {
+        let content = self.store.open(&Place::Visible(path.clone())).await?;
+        let mut tree = TreeHasher::new();
+        let mut at = 0;
+        loop {
+            let bytes = content.read_at(at, IO_BYTES_MAX).await?;
+            if bytes.is_empty() {
+                break;
+            }
+            at += bytes.len() as u64;
+            tree.update(&bytes, |_, _| {});
+        }
+        if at != content.stamp().size || !content.unchanged().await? {
+            return Err(Error::new(
+                Kind::Busy,
+                format!("{path}: changed while it was read"),
+            ));
+        }
+        Ok((tree.finish(|_, _| {}), content))
+    }
+}
+
+fn needs_hash(file: &LookedFile) -> bool {
+    file.fit() != Fit::Exact || file.version().is_none_or(|v| v.b3.is_none())
+}
+
+async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<()> {
+    let event = |kind, entry, version: Option<&Key>, size| Event {
+        kind,
+        path: rows.path.clone(),
+        target: None,
+        entry: Some(entry),
+        version: version.cloned(),
+        size,
+        who: BY_HAND.to_owned(),
+    };
+    match &rows.what {
+        What::Confirmed {
+            key,
+            root,
+            ino,
+            ctime_ns,
+        } => {
+            versions::set_digests(tx, key, *root, None).await?;
+            versions::set_stamp(tx, key, *ino, Some(*ctime_ns)).await
+        }
+        What::Gone { entry, version } => {
+            entries::remove(tx, *entry).await?;
+            if let Some(version) = version {
+                versions::remove(tx, version).await?;
+            }
+            let event = event(EventKind::Vanished, *entry, version.as_ref(), None);
+            events::record(tx, rows.now_ms, &event).await?;
+            Ok(())
+        }
+        What::New(version) => {
+            let parent = entries::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+            // The bytes of what was there are the person's doing and gone with the edit.
+            if let Some(row) = entries::child(tx, parent, &rows.name).await?
+                && let Some(old) = row.version
+            {
+                versions::remove(tx, &old).await?;
+            }
+            let entry = entries::put_file(tx, parent, &rows.name, &version.id, rows.now_ms).await?;
+            versions::insert(
+                tx,
+                &VersionRow {
+                    entry,
+                    ..version.clone()
+                },
+            )
+            .await?;
+            let event = event(
+                EventKind::Adopted,
+                entry,
+                Some(&version.id),
+                Some(version.size),
+            );
+            events::record(tx, rows.now_ms, &event).await?;
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Listings: the tree's names in byte order, with what the catalog knows of each. Bounded memory
+//! whatever the directory's size.
+
+use super::look::file_stat;
+use super::shared::Shared;
+use super::{ListPage, ListQuery, Node, Stat};
+use crate::auth::{Caller, Verb};
+use crate::catalog::entries;
+use crate::catalog::versions::{Fit, VersionRow};
+use crate::error::{Error, Kind, Result};
+use crate::limits::LIST_CHUNK_NAMES;
+use crate::store::{Found, Named};
+use gfl_api::path::FilePath;
+use std::collections::{HashMap, VecDeque};
+
+/// Adopting everything a listing shows would read whole disks; a few at a time get there too.
+const NOTICED_PER_PAGE_MAX: usize = 256;
+
+impl Shared {
+    /// A page of a directory, or of everything below it.
+    pub(crate) async fn list(&self, caller: &Caller, query: &ListQuery) -> Result<ListPage> {
+        caller.may(Verb::List, &query.dir)?;
+        self.check_dir(&query.dir).await?;
+        let limit = query.limit.clamp(1, LIST_CHUNK_NAMES);
+        if !query.recursive {
+            let after = match &query.after {
+                None => None,
+                Some(after) => Some(child_name(&query.dir, after)?),
+            };
+            return self.list_one(&query.dir, after, limit).await;
+        }
+        self.list_below(caller, &query.dir, query.after.as_ref(), limit)
+            .await
+    }
+
+    async fn check_dir(&self, dir: &FilePath) -> Result<()> {
+        if dir.is_root() {
+            return Ok(());
+        }
+        match self.store.stat(dir).await? {
+            Found::Dir { .. } => Ok(()),
+            Found::Nothing => Err(super::look::not_found(dir)),
+            Found::File { .. } | Found::Other => Err(Error::new(
+                Kind::NotADirectory,
+                format!("{dir}: is not a directory"),
+            )),
+        }
+    }
+
+    /// One directory.
+    async fn list_one(
+        &self,
+        dir: &FilePath,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        let names = self.store.list(dir, after, limit).await?;
+        let mut known = self.known_files(dir, &names.names).await?;
+        let mut entries = Vec::with_capacity(names.names.len());
+        let mut noticed = 0;
+        for named in &names.names {
+            let Ok(path) = dir.join(&named.name) else {
+                continue;
+            };
+            match &named.found {
+                Found::Dir { mtime_ns, mode, .. } => entries.push(Stat {
+                    path,
+                    node: Node::Dir,
+                    mtime_ns: *mtime_ns,
+                    mode: *mode,
+                }),
+                Found::File { stamp, mode } => {
+                    let version = known.remove(named.name.as_bytes());
+                    let fit = version.as_ref().map_or(Fit::Edited, |v| v.fit(stamp));
+                    if fit != Fit::Exact && noticed < NOTICED_PER_PAGE_MAX {
+                        self.noticed.push(path.clone());
+                        noticed += 1;
+                    }
+                    let version = version.filter(|_| fit != Fit::Edited);
+                    entries.push(file_stat(&path, stamp, *mode, version.as_ref()));
+                }
+                Found::Nothing | Found::Other => {}
+            }
+        }
+        Ok(ListPage {
+            entries,
+            more: names.more,
+            skipped: names.skipped,
+        })
+    }
+
+    /// The rows of these names.
+    async fn known_files(
+        &self,
+        dir: &FilePath,
+        names: &[Named],
+    ) -> Result<HashMap<Vec<u8>, VersionRow>> {
+        let (Some(first), Some(last)) = (names.first(), names.last()) else {
+            return Ok(HashMap::new());
+        };
+        let args = (dir.clone(), first.name.clone(), last.name.clone());
+        self.db
+            .read("list", args, |tx, (dir, first, last)| {
+                Box::pin(async move {
+                    let Some(parent) = entries::find(tx, dir).await? else {
+                        return Ok::<_, Error>(HashMap::new());
+                    };
+                    // Rows of names that a person removed may lie between: then some b3 stay unknown.
+                    let rows =
+                        entries::files_between(tx, parent.id, first, last, LIST_CHUNK_NAMES * 2)
+                            .await?;
+                    Ok(rows.into_iter().collect())
+                })
+            })
+            .await
+    }
+
+    /// Everything below `dir` after `after`, depth first, a directory before its content.
+    ///
+    /// The walk needs no state but the last path: for `dir/a/b/f` it goes on after `f` in `dir/a/b`,
+    /// then after `b` in `dir/a`, then after `a` in `dir`.
+    async fn list_below(
+        &self,
+        caller: &Caller,
+        dir: &FilePath,
+        after: Option<&FilePath>,
+        limit: usize,
+    ) -> Result<ListPage> {
+        let mut page = ListPage {
+            entries: Vec::new(),
+            more: false,
+            skipped: 0,
+        };
+        let mut stack = start_of_walk(dir, after)?;
+        // A directory named by the cursor was already shown; what is in it comes next.
+        if let Some(after) = after
+            && matches!(self.store.stat(after).await?, Found::Dir { .. })
+        {
+            stack.push(Frame::new(after.clone(), None));
+        }
+        while let Some(frame) = stack.last_mut() {
+            if page.entries.len() == limit {
+                page.more = true;
+                return Ok(page);
+            }
+            let Some(entry) = frame.pending.pop_front() else {
+                if frame.more && caller.may(Verb::List, &frame.dir).is_ok() {
+                    page.skipped += self.refill(frame).await?;
+                } else {
+                    stack.pop();
+                }
+                continue;
+            };
+            if matches!(entry.node, Node::Dir) {
+                stack.push(Frame::new(entry.path.clone(), None));
+            }
+            page.entries.push(entry);
+        }
+        Ok(page)
+    }
+
+    /// Fetches the next names of one directory of a walk; returns how many cannot be shown.
+    async fn refill(&self, frame: &mut Frame) -> Result<u64> {
+        let first = frame.last.is_none();
+        let step = match self
+            .list_one(&frame.dir, frame.last.as_deref(), WALK_STEP_NAMES)
+            .await
+        {
+            Ok(step) => step,
+            // Removed or replaced while we walk.
+            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::NotADirectory) => {
+                frame.more = false;
+                return Ok(0);
+            }
+            Err(e) => return Err(e),
+        };
+        frame.last = step
+            .entries
+            .last()
+            .and_then(|e| e.path.name())
+            .map(str::to_owned);
+        frame.more = step.more && frame.last.is_some();
+        frame.pending = step.entries.into();
+        Ok(if first { step.skipped } else { 0 })
+    }
+}
+
+/// Names held per directory of a walk.
+const WALK_STEP_NAMES: usize = 256;
+
+/// One directory of a walk and where the walk stands in it.
+struct Frame {
+    dir: FilePath,
+    pending: VecDeque<Stat>,
+    /// Names up to this one were fetched.
+    last: Option<String>,
+    more: bool,
+}
+
+impl Frame {
+    fn new(dir: FilePath, last: Option<String>) -> Frame {
+        Frame {
+            dir,
+            pending: VecDeque::new(),
+            last,
+            more: true,
+        }
+    }
+}
+
+fn child_name<'a>(dir: &FilePath, after: &'a FilePath) -> Result<&'a str> {
+    match (after.parent(), after.name()) {
+        (Some(parent), Some(name)) if parent == *dir => Ok(name),
+        _ => Err(Error::new(
+            Kind::Invalid,
+            "the cursor does not belong to this listing",
+        )),
+    }
+}
+
+fn start_of_walk(dir: &FilePath, after: Option<&FilePath>) -> Result<Vec<Frame>> {
+    let Some(after) = after else {
+        return Ok(vec![Frame::new(dir.clone(), None)]);
+    };
+    if after == dir || !after.starts_with(dir) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "the cursor does not belong to this listing",
+        ));
+    }
+    let mut stack = Vec::new();
+    let mut chain: Vec<FilePath> = after.ancestors().filter(|p| p.starts_with(dir)).collect();
+    if dir.is_root() || chain.first() != Some(dir) {
+        chain.insert(0, dir.clone());
+    }
+    chain.push(after.clone());
+    for pair in chain.windows(2) {
+        if let [parent, child] = pair {
+            stack.push(Frame::new(parent.clone(), child.name().map(str::to_owned)));
+        }
+    }
+    Ok(stack)
+}

@@ -1,0 +1,417 @@
+//! Moving and copying.
+
+use super::commit::Candidate;
+use super::delete::version_of_edit;
+use super::look::{Looked, LookedFile, not_found};
+use super::put::file_mode;
+use super::shared::Shared;
+use super::{Committed, KeptReason, Preconditions, Relocate, precondition};
+use crate::auth::{Caller, Grant, Verb};
+use crate::catalog::events::{self, Event, EventKind};
+use crate::catalog::intents::{self, Step};
+use crate::catalog::kept::{self, KeptRow};
+use crate::catalog::versions::{self, VersionRow};
+use crate::catalog::{Tx, entries};
+use crate::error::{Error, Kind, Result};
+use crate::id::Key;
+use crate::store::Place;
+use crate::stream::root_of_draft;
+use gfl_api::http::EtagList;
+use gfl_api::path::FilePath;
+
+/// A copy starts again this often when its source is replaced meanwhile.
+const COPY_TRIES: usize = 3;
+
+#[derive(Clone)]
+struct Rows {
+    now_ms: i64,
+    from: Grant,
+    to: Grant,
+    to_parent: FilePath,
+    to_name: String,
+    ino: u64,
+    /// The moved file's version; `true` when its row is made now.
+    version: Option<(VersionRow, bool)>,
+    /// The file at the target that is kept; `true` when its row is made now.
+    over: Option<(VersionRow, bool)>,
+}
+
+#[derive(Clone)]
+struct Written {
+    entry: i64,
+    /// Where the entry was, for compensation.
+    from_parent: i64,
+    over_entry: Option<i64>,
+    to_parent: i64,
+    intent: i64,
+    event: i64,
+}
+
+impl Shared {
+    /// Renames a file or a directory.
+    pub(crate) async fn rename(
+        &self,
+        caller: &Caller,
+        from: &FilePath,
+        to: &FilePath,
+        how: &Relocate,
+    ) -> Result<Committed> {
+        let from_grant = caller.may(Verb::Move, from)?;
+        if from == to || to.starts_with(from) {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{from}: cannot be moved to {to}, which is the same or lies inside it"),
+            ));
+        }
+        let (Some(to_parent), Some(to_name)) = (to.parent(), to.name()) else {
+            return Err(Error::new(
+                Kind::AlreadyExists,
+                "/: the root cannot be replaced",
+            ));
+        };
+        let _lock = self.locks.exclusive_pair(from, to).await;
+        let source = self.look(from).await?;
+        precondition::check(&how.pre, source.etag(from).as_deref(), from)?;
+        let target = self.look(to).await?;
+        let to_grant = self
+            .may_take_place(caller, &source, &target, to, how)
+            .await?;
+        let now_ms = self.clock.now_ms();
+        let version = match &source {
+            Looked::File(file) => Some(self.version_or_new(file, now_ms)),
+            Looked::Nothing { .. } | Looked::Dir { .. } => None,
+        };
+        let ino = match &source {
+            Looked::Nothing { .. } => return Err(not_found(from)),
+            Looked::Dir { ino, .. } => *ino,
+            Looked::File(file) => file.stamp.ino,
+        };
+        let over = match &target {
+            Looked::File(file) => Some(self.version_or_new(file, now_ms)),
+            Looked::Nothing { .. } | Looked::Dir { .. } => None,
+        };
+        let created = over.is_none();
+        let rows = Rows {
+            now_ms,
+            from: from_grant,
+            to: to_grant,
+            to_parent,
+            to_name: to_name.to_owned(),
+            ino,
+            version,
+            over,
+        };
+        self.rename_now(rows).await?;
+        let stat = self.look(to).await?.stat(to)?;
+        Ok(Committed { stat, created })
+    }
+
+    fn version_or_new(&self, file: &LookedFile, now_ms: i64) -> (VersionRow, bool) {
+        match file.version() {
+            Some(v) => (
+                VersionRow {
+                    ino: file.stamp.ino,
+                    ..v.clone()
+                },
+                false,
+            ),
+            None => (version_of_edit(Key::new(&*self.clock), file, now_ms), true),
+        }
+    }
+
+    /// Whether the target may be taken.
+    async fn may_take_place(
+        &self,
+        caller: &Caller,
+        source: &Looked,
+        target: &Looked,
+        to: &FilePath,
+        how: &Relocate,
+    ) -> Result<Grant> {
+        match target {
+            Looked::Nothing { .. } => {
+                self.check_parents(to).await?;
+                if let Some(other) = self.store.collides(to).await? {
+                    return Err(Error::new(
+                        Kind::NameCollision,
+                        format!("{to}: the file system here takes it for '{other}', which exists"),
+                    ));
+                }
+                let verb = if matches!(source, Looked::Dir { .. }) {
+                    Verb::Mkdir
+                } else {
+                    Verb::Create
+                };
+                caller.may(verb, to)
+            }
+            Looked::File(_) if how.overwrite && matches!(source, Looked::File(_)) => {
+                caller.may(Verb::Overwrite, to)
+            }
+            Looked::File(_) | Looked::Dir { .. } => Err(Error::new(
+                Kind::AlreadyExists,
+                format!("{to}: exists already"),
+            )),
+        }
+    }
+
+    async fn rename_now(&self, rows: Rows) -> Result<()> {
+        let written = self
+            .db
+            .write("move", rows.clone(), |tx, rows| {
+                Box::pin(write_rows(tx, rows))
+            })
+            .await?;
+        let over = rows.over.as_ref().map(|(v, _)| v.id.clone());
+        let (from, to) = (rows.from.path(), rows.to.path());
+        let moved = match self.store.rename(from, rows.ino, to, over.as_ref()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::new(
+                Kind::Conflict,
+                format!("{from}: changed meanwhile"),
+            )),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = moved {
+            self.db
+                .write(
+                    "take a move back",
+                    (rows, written),
+                    |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, written)),
+                )
+                .await?;
+            return Err(error);
+        }
+        let version = rows.version.as_ref().map(|(v, _)| v.id.clone());
+        let stamp = self.stamp_of(to, version.as_ref()).await?;
+        self.unsettled.push(written.intent, &[from, to], stamp);
+        Ok(())
+    }
+
+    /// Copies a file. Disk blocks are shared where the file system can.
+    pub(crate) async fn copy(
+        &self,
+        caller: &Caller,
+        from: &FilePath,
+        to: &FilePath,
+        how: &Relocate,
+    ) -> Result<Committed> {
+        caller.may(Verb::Download, from)?;
+        let mut pre = Preconditions::default();
+        if !how.overwrite {
+            pre.if_none_match = Some(EtagList::Any);
+        }
+        if from == to {
+            return Err(Error::new(
+                Kind::Invalid,
+                format!("{from}: cannot be copied onto itself"),
+            ));
+        }
+        self.check_target(caller, to, &pre)
+            .await
+            .map_err(|e| exists_instead(e, to))?;
+        for _ in 0..COPY_TRIES {
+            let before = self.stat_file(from, how).await?;
+            let key = Key::new(&*self.clock);
+            let copied = self.copy_draft(&key, from, &before).await;
+            let candidate = match copied {
+                Ok(Some(candidate)) => candidate,
+                Ok(None) => {
+                    self.forget_draft(&key).await;
+                    continue;
+                }
+                Err(error) => {
+                    self.forget_draft(&key).await;
+                    return Err(error);
+                }
+            };
+            let candidate = Candidate {
+                path: to.clone(),
+                pre: pre.clone(),
+                ..candidate
+            };
+            let committed = self.commit(caller, candidate).await;
+            if committed.is_err() {
+                self.forget_draft(&key).await;
+            }
+            return committed.map_err(|e| exists_instead(e, to));
+        }
+        Err(Error::new(
+            Kind::Busy,
+            format!("{from}: keeps changing, try again"),
+        ))
+    }
+
+    async fn stat_file(&self, from: &FilePath, how: &Relocate) -> Result<LookedFile> {
+        let _lock = self.locks.shared(from).await;
+        let looked = self.look(from).await?;
+        precondition::check(&how.pre, looked.etag(from).as_deref(), from)?;
+        match looked {
+            Looked::File(file) => Ok(file),
+            Looked::Nothing { .. } => Err(not_found(from)),
+            Looked::Dir { .. } => Err(Error::new(
+                Kind::IsADirectory,
+                format!("{from}: is a directory; copy what is in it file by file"),
+            )),
+        }
+    }
+
+    /// A draft with the source's content; `None` when the source changed while it was copied.
+    async fn copy_draft(
+        &self,
+        key: &Key,
+        from: &FilePath,
+        before: &LookedFile,
+    ) -> Result<Option<Candidate>> {
+        let version = before.version();
+        let place = Place::Visible(from.clone());
+        let draft = self
+            .store
+            .create_copy(key, &place, version.map(|v| &v.id))
+            .await?;
+        let mode = file_mode(Some(before.mode));
+        let root = match version.and_then(|v| v.b3) {
+            Some(root) => root,
+            None => root_of_draft(&*draft, before.stamp.size, false).await?.0,
+        };
+        let stamp = draft
+            .finish(before.stamp.size, before.stamp.mtime_ns, Some(mode))
+            .await?;
+        let after = self.stat_file(from, &Relocate::default()).await?;
+        if after.stamp != before.stamp {
+            return Ok(None);
+        }
+        Ok(Some(Candidate {
+            path: from.clone(),
+            draft,
+            stamp,
+            mode,
+            root: Some(root),
+            sha256: version.and_then(|v| v.sha256),
+            pre: Preconditions::default(),
+            upload: None,
+            event: None,
+        }))
+    }
+}
+
+/// A copy's "create only" is its default and not the caller's condition: name it for what it is.
+fn exists_instead(error: Error, to: &FilePath) -> Error {
+    if error.kind() == Kind::PreconditionFailed {
+        return Error::new(Kind::AlreadyExists, format!("{to}: exists already"));
+    }
+    error
+}
+
+async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
+    let (from, to) = (rows.from.path(), rows.to.path());
+    let who = rows.from.user().to_owned();
+    let from_parent = match from.parent() {
+        Some(parent) => entries::ensure_dir(tx, &parent, rows.now_ms).await?,
+        None => return Err(Error::new(Kind::Invalid, "/: the root cannot be moved")),
+    };
+    let entry = match &rows.version {
+        None => entries::ensure_dir(tx, from, rows.now_ms).await?,
+        Some((version, new)) => {
+            let name = from.name().unwrap_or_default();
+            let entry = entries::put_file(tx, from_parent, name, &version.id, rows.now_ms).await?;
+            if *new {
+                versions::insert(
+                    tx,
+                    &VersionRow {
+                        entry,
+                        ..version.clone()
+                    },
+                )
+                .await?;
+            }
+            // The rename changes the inode's change time; filled in when it is settled.
+            versions::set_stamp(tx, &version.id, rows.ino, None).await?;
+            entry
+        }
+    };
+    let to_parent = entries::ensure_dir(tx, &rows.to_parent, rows.now_ms).await?;
+    let mut over_entry = None;
+    if let Some((version, new)) = &rows.over {
+        let id = entries::put_file(tx, to_parent, &rows.to_name, &version.id, rows.now_ms).await?;
+        over_entry = Some(id);
+        if *new {
+            versions::insert(
+                tx,
+                &VersionRow {
+                    entry: id,
+                    ..version.clone()
+                },
+            )
+            .await?;
+        }
+        kept::insert(tx, &kept_row(rows, to_parent, id, version, *new)).await?;
+    }
+    entries::relocate(tx, entry, to_parent, &rows.to_name).await?;
+    let step = Step::Rename {
+        to: to.clone(),
+        over: rows.over.as_ref().map(|(v, _)| v.id.clone()),
+        version: rows.version.as_ref().map(|(v, _)| v.id.clone()),
+    };
+    let intent = intents::insert(tx, from, rows.ino, &who, &step).await?;
+    let event = Event {
+        kind: EventKind::Moved,
+        path: from.clone(),
+        target: Some(to.clone()),
+        entry: Some(entry),
+        version: rows.version.as_ref().map(|(v, _)| v.id.clone()),
+        size: rows.version.as_ref().map(|(v, _)| v.size),
+        who,
+    };
+    let event = events::record(tx, rows.now_ms, &event).await?;
+    Ok(Written {
+        entry,
+        from_parent,
+        over_entry,
+        to_parent,
+        intent,
+        event,
+    })
+}
+
+fn kept_row(rows: &Rows, parent: i64, entry: i64, version: &VersionRow, new: bool) -> KeptRow {
+    KeptRow {
+        id: version.id.clone(),
+        parent,
+        name: rows.to_name.clone(),
+        is_dir: false,
+        entry,
+        ino: version.ino,
+        reason: if new {
+            KeptReason::Edited
+        } else {
+            KeptReason::Replaced
+        },
+        retired_ms: rows.now_ms,
+        by: rows.to.user().to_owned(),
+    }
+}
+
+async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: &Written) -> Result<()> {
+    let from = rows.from.path();
+    let name = from.name().unwrap_or_default();
+    entries::relocate(tx, written.entry, written.from_parent, name).await?;
+    if let Some((version, _)) = &rows.over {
+        kept::remove(tx, &version.id).await?;
+        let id = entries::put_file(
+            tx,
+            written.to_parent,
+            &rows.to_name,
+            &version.id,
+            rows.now_ms,
+        )
+        .await?;
+        if written.over_entry.is_some() {
+            versions::set_entry(tx, &version.id, id).await?;
+        }
+    }
+    if let Some((version, _)) = &rows.version {
+        versions::set_stamp(tx, &version.id, rows.ino, version.ctime_ns).await?;
+    }
+    intents::remove(tx, written.intent).await?;
+    events::unrecord(tx, written.event).await
+}

@@ -1,0 +1,49 @@
+//! What all verbs work with. Built once by `App::open`; tests build it over a memory store.
+
+use super::adopt::Noticed;
+use super::locks::Locks;
+use super::settle::Unsettled;
+use super::turns::Turns;
+use super::upload::Sessions;
+use crate::catalog::Db;
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::store::Store;
+use crate::stream::Budget;
+use std::sync::Arc;
+
+/// The parts of the application that verbs and jobs share.
+pub(crate) struct Shared {
+    pub(crate) db: Db,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) locks: Arc<Locks>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) sessions: Sessions,
+    pub(crate) noticed: Noticed,
+    pub(crate) unsettled: Unsettled,
+    pub(crate) v0_turns: Turns,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        db: Db,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Shared {
+        Shared {
+            db,
+            store,
+            clock,
+            settings,
+            locks: Arc::default(),
+            budget: Arc::new(Budget::new()),
+            sessions: Sessions::default(),
+            noticed: Noticed::default(),
+            unsettled: Unsettled::default(),
+            v0_turns: Turns::default(),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Beginning, finding, listing and cancelling sessions.
+
+use super::session::{Session, gone, row_status};
+use crate::auth::Caller;
+use crate::catalog::uploads::{self, Origin, UploadRow};
+use crate::error::{Error, Kind, Result};
+use crate::files::shared::Shared;
+use crate::files::{Begin, UploadState, UploadStatus, precondition};
+use crate::id::{Key, upload_id};
+use crate::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PER_OWNER_MAX};
+use gfl_api::ranges::RangeSet;
+use std::sync::Arc;
+
+impl Shared {
+    /// Begins a session (true), or finds the caller's open one with the same path, length and
+    /// fingerprint (false).
+    pub(crate) async fn upload_begin(
+        &self,
+        caller: &Caller,
+        begin: Begin,
+    ) -> Result<(UploadStatus, bool)> {
+        self.check_target(caller, &begin.path, &begin.pre).await?;
+        if let Some(len) = begin.len {
+            self.check_size(len, &begin.path)?;
+        }
+        check_fingerprint(begin.fingerprint.as_deref())?;
+        if let Some(row) = self.same_session(caller, &begin).await? {
+            let session = self.session_of(&row).await?;
+            return Ok((self.live_status(&session, &row), false));
+        }
+        let now_ms = self.clock.now_ms();
+        let row = UploadRow {
+            id: upload_id(&*self.clock),
+            owner: caller.user().to_owned(),
+            origin: Origin::Native,
+            peer: caller.peer().to_owned(),
+            path: begin.path,
+            version: Key::new(&*self.clock),
+            length: begin.len,
+            slots: None,
+            slot_bytes: None,
+            state: UploadState::Receiving,
+            fingerprint: begin.fingerprint,
+            mtime_ns: begin.meta.mtime_ns,
+            mode: begin.meta.mode,
+            b3: begin.expected.b3,
+            sha256: begin.expected.sha256,
+            if_match: precondition::to_text(begin.pre.if_match.as_ref()),
+            if_none_match: precondition::to_text(begin.pre.if_none_match.as_ref()),
+            created_ms: now_ms,
+            active_ms: now_ms,
+            outcome: None,
+        };
+        // The draft first: it is where a full disk says so, and a draft without a row is collected.
+        self.store.create(&row.version, row.length).await?;
+        let inserted = self
+            .db
+            .write("begin upload", row.clone(), |tx, row| {
+                Box::pin(async move {
+                    if uploads::count_of_owner(tx, &row.owner).await? >= UPLOADS_PER_OWNER_MAX {
+                        return Err(Error::new(
+                            Kind::Busy,
+                            format!("{UPLOADS_PER_OWNER_MAX} uploads are open already: finish or cancel some"),
+                        ));
+                    }
+                    uploads::insert(tx, row).await
+                })
+            })
+            .await;
+        if let Err(error) = inserted {
+            self.forget_draft(&row.version).await;
+            return Err(error);
+        }
+        let session = self.session_of(&row).await?;
+        Ok((self.live_status(&session, &row), true))
+    }
+
+    async fn same_session(&self, caller: &Caller, begin: &Begin) -> Result<Option<UploadRow>> {
+        if begin.fingerprint.is_none() {
+            return Ok(None);
+        }
+        let args = (caller.user().to_owned(), begin.path.clone());
+        let rows = self
+            .db
+            .read("find upload", args, |tx, (owner, path)| {
+                Box::pin(uploads::receiving_for(tx, owner, path, 64))
+            })
+            .await?;
+        Ok(rows.into_iter().find(|row| {
+            row.origin == Origin::Native
+                && row.length == begin.len
+                && row.fingerprint == begin.fingerprint
+        }))
+    }
+
+    /// The caller's sessions after an id.
+    pub(crate) async fn upload_list(
+        &self,
+        caller: &Caller,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<UploadStatus>> {
+        let limit = i64::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let args = (
+            caller.user().to_owned(),
+            after.unwrap_or("").to_owned(),
+            limit,
+        );
+        let rows = self
+            .db
+            .read("list uploads", args, |tx, (owner, after, limit)| {
+                Box::pin(uploads::of_owner(tx, owner, after, *limit))
+            })
+            .await?;
+        let mut out = Vec::with_capacity(rows.len());
+        for row in rows {
+            out.push(self.status_of(&row).await?);
+        }
+        Ok(out)
+    }
+
+    /// What is durable now. Disturbs nobody.
+    pub(crate) async fn upload_status(&self, caller: &Caller, id: &str) -> Result<UploadStatus> {
+        let row = self.upload_row(caller.user(), id).await?;
+        self.status_of(&row).await
+    }
+
+    pub(crate) async fn status_of(&self, row: &UploadRow) -> Result<UploadStatus> {
+        if let Some(session) = self.sessions.get(&row.id) {
+            return Ok(self.live_status(&session, row));
+        }
+        let pairs = self
+            .db
+            .read("ranges", row.id.clone(), |tx, id| {
+                Box::pin(uploads::ranges(tx, id))
+            })
+            .await?;
+        let durable = RangeSet::from_pairs(pairs).unwrap_or_default();
+        Ok(row_status(row, &durable, self.settings.upload_expiry_ms))
+    }
+
+    pub(crate) fn live_status(&self, session: &Session, row: &UploadRow) -> UploadStatus {
+        let live = session.live.lock();
+        let mut status = row_status(row, &live.durable, self.settings.upload_expiry_ms);
+        status.len = live.len;
+        status.expires_ms = live.active_ms + self.settings.upload_expiry_ms;
+        if session.finishing.try_lock().is_err() && status.state == UploadState::Receiving {
+            status.state = UploadState::Committing;
+        }
+        status
+    }
+
+    /// Ends running writers, checkpoints, and tells what is durable then.
+    pub(crate) async fn upload_fence(&self, caller: &Caller, id: &str) -> Result<UploadStatus> {
+        let row = self.upload_row(caller.user(), id).await?;
+        if row.state != UploadState::Receiving {
+            return self.status_of(&row).await;
+        }
+        let session = self.session_of(&row).await?;
+        session.fence(0..u64::MAX).await?;
+        self.checkpoint(&session).await?;
+        Ok(self.live_status(&session, &row))
+    }
+
+    /// Cancels a receiving session; forgets a finished one.
+    pub(crate) async fn upload_cancel(&self, caller: &Caller, id: &str) -> Result<()> {
+        let row = self.upload_row(caller.user(), id).await?;
+        self.end_upload(&row).await
+    }
+
+    /// Removes a session with its bytes.
+    pub(crate) async fn end_upload(&self, row: &UploadRow) -> Result<()> {
+        let session: Option<Arc<Session>> = self.sessions.get(&row.id);
+        let _finishing = match &session {
+            Some(session) => {
+                let finishing = session.finishing.lock().await;
+                session.live.lock().closed = true;
+                session.fence(0..u64::MAX).await?;
+                Some(finishing)
+            }
+            None => None,
+        };
+        let receiving = self
+            .db
+            .write("end upload", row.id.clone(), |tx, id| {
+                Box::pin(async move {
+                    let Some(row) = uploads::get(tx, id).await? else {
+                        return Err(gone());
+                    };
+                    uploads::remove(tx, id).await?;
+                    Ok(row.state == UploadState::Receiving)
+                })
+            })
+            .await?;
+        self.sessions.remove(&row.id);
+        if receiving {
+            self.store.discard(&row.version).await?;
+        }
+        Ok(())
+    }
+}
+
+fn check_fingerprint(fingerprint: Option<&str>) -> Result<()> {
+    let fits = fingerprint.is_none_or(|f| {
+        f.len() <= FINGERPRINT_CHARS_MAX && f.bytes().all(|b| (0x21..=0x7e).contains(&b))
+    });
+    if fits {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Invalid,
+        format!("a fingerprint has at most {FINGERPRINT_CHARS_MAX} visible ASCII characters"),
+    ))
+}

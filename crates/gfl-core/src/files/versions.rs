@@ -1,0 +1,351 @@
+//! What a path was before, and bringing it back.
+
+use super::commit::Candidate;
+use super::look::Looked;
+use super::put::file_mode;
+use super::read::no_version;
+use super::shared::Shared;
+use super::{KeptReason, Preconditions, Stat, VersionInfo};
+use crate::auth::{Caller, Grant, Verb};
+use crate::catalog::events::{self, Event, EventKind};
+use crate::catalog::intents::{self, Step};
+use crate::catalog::kept::{self, KeptRow};
+use crate::catalog::versions::{self, VersionRow};
+use crate::catalog::{Tx, entries};
+use crate::error::{Error, Kind, Result};
+use crate::id::Key;
+use crate::store::{Found, Place};
+use crate::stream::root_of_draft;
+use gfl_api::path::FilePath;
+
+/// A kept row with its version (files).
+type Kept = (KeptRow, Option<VersionRow>);
+
+#[derive(Clone)]
+struct Rows {
+    now_ms: i64,
+    grant: Grant,
+    parent: FilePath,
+    name: String,
+    kept: KeptRow,
+    ino: u64,
+    size: Option<u64>,
+}
+
+impl Shared {
+    /// Versions of a path, newest first; of a directory: the deleted things directly in it.
+    pub(crate) async fn versions(
+        &self,
+        caller: &Caller,
+        path: &FilePath,
+        of_directory: bool,
+        limit: usize,
+    ) -> Result<Vec<VersionInfo>> {
+        caller.may(Verb::Download, path)?;
+        let limit = i64::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let mut infos = Vec::new();
+        if !of_directory {
+            let _lock = self.locks.shared(path).await;
+            if let Looked::File(file) = self.look(path).await?
+                && let Some(v) = file.version()
+            {
+                infos.push(current_info(path, v));
+            }
+        }
+        let args = (path.clone(), of_directory, limit);
+        let kept = self
+            .db
+            .read("versions", args, |tx, (path, of_directory, limit)| {
+                Box::pin(kept_of(tx, path, *of_directory, *limit))
+            })
+            .await?;
+        for (row, version) in kept {
+            let at = if of_directory {
+                path.join(&row.name)
+            } else {
+                Ok(path.clone())
+            };
+            let Ok(at) = at else { continue };
+            infos.push(kept_info(at, &row, version.as_ref()));
+        }
+        Ok(infos)
+    }
+
+    /// Brings a kept version back. What is there now, if anything, is kept in its turn.
+    pub(crate) async fn restore(
+        &self,
+        caller: &Caller,
+        path: &FilePath,
+        version: Option<&Key>,
+    ) -> Result<Stat> {
+        let args = (path.clone(), version.cloned());
+        let (row, version) = self
+            .db
+            .read("find kept", args, |tx, (path, version)| {
+                Box::pin(find_kept(tx, path, version.as_ref()))
+            })
+            .await?;
+        let lock = self.locks.exclusive(path).await;
+        match self.look(path).await? {
+            Looked::Nothing { .. } => self.bring_back(caller, path, row, version).await,
+            Looked::File(_) if !row.is_dir => {
+                // The commit takes the lock itself.
+                drop(lock);
+                self.restore_copy(caller, path, &row, version).await
+            }
+            Looked::File(_) | Looked::Dir { .. } => Err(Error::new(
+                Kind::AlreadyExists,
+                format!("{path}: exists; move it away first, then restore"),
+            )),
+        }
+    }
+
+    /// Nothing is at the path: one rename.
+    async fn bring_back(
+        &self,
+        caller: &Caller,
+        path: &FilePath,
+        kept: KeptRow,
+        version: Option<VersionRow>,
+    ) -> Result<Stat> {
+        let verb = if kept.is_dir {
+            Verb::Mkdir
+        } else {
+            Verb::Create
+        };
+        let grant = caller.may(verb, path)?;
+        let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+            return Err(Error::new(Kind::Invalid, "/: the root needs no restoring"));
+        };
+        self.check_parents(path).await?;
+        let ino = match self.store.stat_kept(&kept.id).await? {
+            Found::Dir { ino, .. } => ino,
+            Found::File { stamp, .. } => stamp.ino,
+            Found::Nothing | Found::Other => return Err(no_version(path)),
+        };
+        let key = kept.id.clone();
+        let rows = Rows {
+            now_ms: self.clock.now_ms(),
+            grant,
+            parent,
+            name: name.to_owned(),
+            kept,
+            ino,
+            size: version.as_ref().map(|v| v.size),
+        };
+        let (intent, event) = self
+            .db
+            .write("restore", rows.clone(), |tx, rows| {
+                Box::pin(write_rows(tx, rows))
+            })
+            .await?;
+        match self.store.unretire(&key, ino, path).await {
+            Ok(true) => {
+                let version = version.as_ref().map(|v| v.id.clone());
+                let stamp = self.stamp_of(path, version.as_ref()).await?;
+                self.unsettled.push(intent, &[path], stamp);
+                self.look(path).await?.stat(path)
+            }
+            Ok(false) => {
+                self.unrestore(rows, intent, event).await?;
+                Err(no_version(path))
+            }
+            Err(error) => {
+                self.unrestore(rows, intent, event).await?;
+                Err(error)
+            }
+        }
+    }
+
+    async fn unrestore(&self, rows: Rows, intent: i64, event: i64) -> Result<()> {
+        self.db
+            .write(
+                "take a restore back",
+                (rows, intent, event),
+                |tx, (rows, intent, event)| Box::pin(unwrite_rows(tx, rows, *intent, *event)),
+            )
+            .await
+    }
+
+    /// Something is at the path: the kept content becomes a new version of it, and stays kept.
+    async fn restore_copy(
+        &self,
+        caller: &Caller,
+        path: &FilePath,
+        row: &KeptRow,
+        version: Option<VersionRow>,
+    ) -> Result<Stat> {
+        caller.may(Verb::Overwrite, path)?;
+        let Some(version) = version else {
+            return Err(no_version(path));
+        };
+        let key = Key::new(&*self.clock);
+        let place = Place::Kept(row.id.clone());
+        let done = self
+            .restore_draft(caller, path, &key, &place, version)
+            .await;
+        if done.is_err() {
+            self.forget_draft(&key).await;
+        }
+        done
+    }
+
+    async fn restore_draft(
+        &self,
+        caller: &Caller,
+        path: &FilePath,
+        key: &Key,
+        place: &Place,
+        version: VersionRow,
+    ) -> Result<Stat> {
+        let draft = self
+            .store
+            .create_copy(key, place, Some(&version.id))
+            .await?;
+        let root = match version.b3 {
+            Some(root) => root,
+            None => root_of_draft(&*draft, version.size, false).await?.0,
+        };
+        let mode = file_mode(Some(version.mode));
+        let stamp = draft
+            .finish(version.size, version.mtime_ns, Some(mode))
+            .await?;
+        let candidate = Candidate {
+            path: path.clone(),
+            draft,
+            stamp,
+            mode,
+            root: Some(root),
+            sha256: version.sha256,
+            pre: Preconditions::default(),
+            upload: None,
+            event: Some(EventKind::Restored),
+        };
+        Ok(self.commit(caller, candidate).await?.stat)
+    }
+}
+
+async fn kept_of(
+    tx: &mut Tx<'_>,
+    path: &FilePath,
+    of_directory: bool,
+    limit: i64,
+) -> Result<Vec<Kept>> {
+    let rows = if of_directory {
+        match entries::find(tx, path).await? {
+            Some(dir) => kept::deleted_in(tx, dir.id, limit).await?,
+            None => Vec::new(),
+        }
+    } else {
+        let parent = match path.parent() {
+            Some(parent) => entries::find(tx, &parent).await?,
+            None => None,
+        };
+        match (parent, path.name()) {
+            (Some(parent), Some(name)) => kept::of_name(tx, parent.id, name, limit).await?,
+            _ => Vec::new(),
+        }
+    };
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        let version = if row.is_dir {
+            None
+        } else {
+            versions::get(tx, &row.id).await?
+        };
+        out.push((row, version));
+    }
+    Ok(out)
+}
+
+async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> Result<Kept> {
+    let all = kept_of(tx, path, false, 1000).await?;
+    let found = match version {
+        Some(key) => all.into_iter().find(|(row, _)| row.id == *key),
+        None => all
+            .into_iter()
+            .find(|(row, _)| row.reason == KeptReason::Deleted),
+    };
+    match (found, version) {
+        (Some(kept), _) => Ok(kept),
+        (None, Some(_)) => Err(no_version(path)),
+        (None, None) => Err(Error::new(
+            Kind::NotFound,
+            format!("{path}: nothing deleted is kept for it; name a version to restore another"),
+        )),
+    }
+}
+
+async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<(i64, i64)> {
+    let path = rows.grant.path();
+    let parent = entries::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let kept = &rows.kept;
+    let entry = if kept.is_dir {
+        entries::relocate(tx, kept.entry, parent, &rows.name).await?;
+        kept.entry
+    } else {
+        let entry = entries::put_file(tx, parent, &rows.name, &kept.id, rows.now_ms).await?;
+        versions::set_entry(tx, &kept.id, entry).await?;
+        versions::set_stamp(tx, &kept.id, rows.ino, None).await?;
+        entry
+    };
+    kept::remove(tx, &kept.id).await?;
+    let version = (!kept.is_dir).then(|| kept.id.clone());
+    let step = Step::Unretire {
+        key: kept.id.clone(),
+        version: version.clone(),
+    };
+    let intent = intents::insert(tx, path, rows.ino, rows.grant.user(), &step).await?;
+    let event = Event {
+        kind: EventKind::Restored,
+        path: path.clone(),
+        target: None,
+        entry: Some(entry),
+        version,
+        size: rows.size,
+        who: rows.grant.user().to_owned(),
+    };
+    Ok((intent, events::record(tx, rows.now_ms, &event).await?))
+}
+
+async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, intent: i64, event: i64) -> Result<()> {
+    let kept = &rows.kept;
+    if kept.is_dir {
+        entries::relocate(tx, kept.entry, entries::LIMBO, kept.id.as_str()).await?;
+    } else if let Some(entry) = entries::find(tx, rows.grant.path()).await? {
+        entries::remove(tx, entry.id).await?;
+    }
+    kept::insert(tx, kept).await?;
+    intents::remove(tx, intent).await?;
+    events::unrecord(tx, event).await
+}
+
+fn current_info(path: &FilePath, v: &VersionRow) -> VersionInfo {
+    VersionInfo {
+        id: v.id.clone(),
+        path: path.clone(),
+        is_dir: false,
+        size: v.size,
+        b3: v.b3,
+        mtime_ns: v.mtime_ns,
+        kept: None,
+        uploaded_ms: v.uploaded_ms,
+        retired_ms: None,
+        by: v.owner.clone(),
+    }
+}
+
+fn kept_info(path: FilePath, row: &KeptRow, version: Option<&VersionRow>) -> VersionInfo {
+    VersionInfo {
+        id: row.id.clone(),
+        path,
+        is_dir: row.is_dir,
+        size: version.map_or(0, |v| v.size),
+        b3: version.and_then(|v| v.b3),
+        mtime_ns: version.map_or(0, |v| v.mtime_ns),
+        kept: Some(row.reason),
+        uploaded_ms: version.map_or(0, |v| v.uploaded_ms),
+        retired_ms: Some(row.retired_ms),
+        by: row.by.clone(),
+    }
+}

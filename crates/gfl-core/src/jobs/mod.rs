@@ -1,0 +1,126 @@
+//! What happens beside requests: settling renames, checkpoints, adoption, pruning, expiry.
+//! Every step is bounded and may run twice. A job that fails says so and tries again.
+
+use crate::error::Result;
+use crate::files::Shared;
+use crate::limits::CHECKPOINT_MS;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// Renames wait this long at most for their directories to be synced.
+const SETTLE_EVERY_MS: u64 = 250;
+/// Sessions are looked at this often for a checkpoint.
+const CHECKPOINT_EVERY_MS: u64 = 250;
+/// Old things are looked for this often.
+const PRUNE_EVERY_MS: u64 = 60_000;
+/// After a failure a job waits this long.
+const FAILED_WAIT_MS: u64 = 5_000;
+
+/// The running jobs.
+pub(crate) struct Jobs {
+    stop: watch::Sender<bool>,
+    tasks: parking_lot::Mutex<JoinSet<()>>,
+}
+
+impl Jobs {
+    /// Starts them.
+    pub(crate) fn start(shared: &Arc<Shared>) -> Jobs {
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let every = |ms| Duration::from_millis(ms);
+        tasks.spawn(repeat(
+            "settle",
+            every(SETTLE_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.settle_round().await.map(|_| ()) },
+        ));
+        tasks.spawn(repeat(
+            "checkpoint",
+            every(CHECKPOINT_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.checkpoint_due(CHECKPOINT_MS).await },
+        ));
+        tasks.spawn(repeat(
+            "prune",
+            every(PRUNE_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move {
+                while s.prune_step().await? {}
+                while s.sweep_limbo().await? {}
+                while s.expire_uploads().await? {}
+                Ok(())
+            },
+        ));
+        tasks.spawn(adopt(shared.clone(), stopped));
+        Jobs {
+            stop,
+            tasks: parking_lot::Mutex::new(tasks),
+        }
+    }
+
+    /// Ends them after their present step.
+    pub(crate) async fn stop(&self) {
+        // Nobody listens when all have ended already.
+        let _ = self.stop.send(true);
+        let mut tasks = std::mem::take(&mut *self.tasks.lock());
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+fn repeat<F, Fut>(
+    name: &'static str,
+    every: Duration,
+    mut stopped: watch::Receiver<bool>,
+    shared: &Arc<Shared>,
+    step: F,
+) -> impl Future<Output = ()> + Send + 'static
+where
+    F: Fn(Arc<Shared>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<()>> + Send,
+{
+    let shared = shared.clone();
+    async move {
+        let mut wait = every;
+        loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => return,
+                () = tokio::time::sleep(wait) => {}
+            }
+            wait = match step(shared.clone()).await {
+                Ok(()) => every,
+                Err(error) => {
+                    tracing::warn!(job = name, error = ?error, "job {name} failed, trying again later");
+                    Duration::from_millis(FAILED_WAIT_MS)
+                }
+            };
+        }
+    }
+}
+
+async fn adopt(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        if *stopped.borrow() {
+            return;
+        }
+        match shared.adopt_one().await {
+            Ok(true) => {}
+            Ok(false) => tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => return,
+                () = shared.noticed.wait() => {}
+            },
+            Err(error) => {
+                tracing::warn!(error = ?error, "a hand-made change could not be recorded");
+                tokio::select! {
+                    _ = stopped.wait_for(|stop| *stop) => return,
+                    () = tokio::time::sleep(Duration::from_millis(FAILED_WAIT_MS)) => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! One server on a folder: an advisory lock on a file that names who holds it.
+
+use crate::error::{Error, Kind, Result};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Held until dropped, or until the process ends however it ends.
+#[derive(Debug)]
+pub struct DirLock {
+    _file: File,
+}
+
+impl DirLock {
+    /// Takes the lock, making the folder (0700) when it is missing.
+    ///
+    /// # Errors
+    /// `Busy` when another process holds it.
+    pub fn take(path: &Path) -> Result<DirLock> {
+        let failed = |e: std::io::Error| {
+            Error::new(
+                Kind::ReadOnlyStorage,
+                "the meta folder cannot be used: check meta_dir, its owner and its permissions",
+            )
+            .caused_by(e)
+        };
+        if let Some(dir) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(dir)
+                .map_err(failed)?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(failed)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            // Who it is only helps the message.
+            let _ = file.read_to_string(&mut pid);
+            return Err(Error::new(
+                Kind::Busy,
+                format!(
+                    "another server (process {}) uses the same meta folder",
+                    pid.trim()
+                ),
+            ));
+        }
+        file.set_len(0).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        Ok(DirLock { _file: file })
+    }
+}

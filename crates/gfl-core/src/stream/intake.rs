@@ -1,0 +1,239 @@
+//! A body taken in pieces, and written while the next piece arrives. Memory is counted from one budget:
+//! a piece takes its share when it is there and gives it back when it is written, so that a slow client
+//! holds nothing while it is silent.
+
+use super::groups::{GroupCollector, write_values};
+use crate::error::{Error, Kind, Result};
+use crate::files::{BodyBroken, BodyStream};
+use crate::limits::{BODY_BUDGET_BYTES, IO_BYTES_MAX};
+use crate::store::Draft;
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
+
+const UNIT_BYTES: usize = 1024;
+
+/// The bytes that all bodies of the process may hold at once.
+pub(crate) struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    pub(crate) fn new() -> Budget {
+        Budget(Arc::new(Semaphore::new(BODY_BUDGET_BYTES / UNIT_BYTES)))
+    }
+
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let most = u32::try_from(BODY_BUDGET_BYTES / UNIT_BYTES).unwrap_or(u32::MAX);
+        self.0
+            .clone()
+            .acquire_many_owned(units.min(most))
+            .await
+            .ok()
+    }
+}
+
+/// Bytes in memory, with their share of the budget.
+pub(crate) struct Batch {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) len: usize,
+    permit: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Batch {
+    /// Takes the first `n` bytes off; both halves share the permit.
+    pub(crate) fn split_to(&mut self, n: usize) -> Batch {
+        let mut pieces = Vec::new();
+        let mut left = n.min(self.len);
+        let len = left;
+        while left > 0 && !self.pieces.is_empty() {
+            if self.pieces[0].len() <= left {
+                left -= self.pieces[0].len();
+                pieces.push(self.pieces.remove(0));
+            } else {
+                pieces.push(self.pieces[0].split_to(left));
+                left = 0;
+            }
+        }
+        self.len -= len;
+        Batch {
+            pieces,
+            len,
+            permit: self.permit.clone(),
+        }
+    }
+}
+
+/// A body that is taken in batches.
+pub(crate) struct Intake {
+    body: BodyStream,
+    budget: Arc<Budget>,
+    /// What exceeded the last batch.
+    spare: VecDeque<Bytes>,
+    broken: Option<BodyBroken>,
+    ended: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(body: BodyStream, budget: Arc<Budget>) -> Intake {
+        Intake {
+            body,
+            budget,
+            spare: VecDeque::new(),
+            broken: None,
+            ended: false,
+        }
+    }
+
+    /// The body has ended, as far as can be told without waiting.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended && self.spare.is_empty() && self.broken.is_none()
+    }
+
+    /// Returns what was taken too much.
+    pub(crate) fn put_back(&mut self, batch: Batch) {
+        let mut pieces: VecDeque<Bytes> = batch.pieces.into();
+        pieces.append(&mut self.spare);
+        self.spare = pieces;
+    }
+
+    /// Waits for some bytes, then adds what is there already, at most [`IO_BYTES_MAX`]. `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<Batch>> {
+        let Some(first) = self.first().await? else {
+            return Ok(None);
+        };
+        let mut len = first.len();
+        let mut pieces = vec![first];
+        while len < IO_BYTES_MAX {
+            let Some(piece) = self.ready() else { break };
+            len += piece.len();
+            pieces.push(piece);
+        }
+        if len > IO_BYTES_MAX
+            && let Some(last) = pieces.last_mut()
+        {
+            let keep = last.len() - (len - IO_BYTES_MAX);
+            self.spare.push_front(last.split_off(keep));
+            len = IO_BYTES_MAX;
+        }
+        let permit = self.budget.take(len).await.map(Arc::new);
+        Ok(Some(Batch {
+            pieces,
+            len,
+            permit,
+        }))
+    }
+
+    /// A piece that is there without waiting.
+    fn ready(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(piece) = self.spare.pop_front() {
+                return Some(piece);
+            }
+            if self.ended || self.broken.is_some() {
+                return None;
+            }
+            match self.body.next().now_or_never()? {
+                None => self.ended = true,
+                Some(Err(broken)) => self.broken = Some(broken),
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(Ok(bytes)) => return Some(bytes),
+            }
+        }
+    }
+
+    async fn first(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(piece) = self.ready() {
+                return Ok(Some(piece));
+            }
+            if let Some(broken) = self.broken.take() {
+                self.ended = true;
+                return Err(gone(broken));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match self.body.next().await {
+                None => self.ended = true,
+                Some(Err(broken)) => self.broken = Some(broken),
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(Ok(bytes)) => self.spare.push_back(bytes),
+            }
+        }
+    }
+}
+
+fn gone(broken: BodyBroken) -> Error {
+    Error::new(
+        Kind::ClientGone,
+        format!("the body ended early: {}", broken.0),
+    )
+}
+
+/// Writes batches to a draft, one behind the other, while the caller fetches the next.
+pub(crate) struct Sink {
+    draft: Arc<dyn Draft>,
+    pos: u64,
+    /// End of what is certainly written.
+    written: u64,
+    running: Option<JoinHandle<Result<u64>>>,
+    groups: GroupCollector,
+}
+
+impl Sink {
+    /// Starts at `pos`.
+    pub(crate) fn new(draft: Arc<dyn Draft>, pos: u64) -> Sink {
+        Sink {
+            draft,
+            pos,
+            written: pos,
+            running: None,
+            groups: GroupCollector::new(pos),
+        }
+    }
+
+    /// End of what is certainly written.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Hands a batch over; waits for the one before.
+    pub(crate) async fn push(&mut self, batch: Batch) -> Result<()> {
+        for piece in &batch.pieces {
+            self.groups.update(piece);
+        }
+        self.wait().await?;
+        let (at, end) = (self.pos, self.pos + batch.len as u64);
+        self.pos = end;
+        let (draft, values) = (self.draft.clone(), self.groups.take());
+        self.running = Some(tokio::spawn(async move {
+            let Batch { pieces, permit, .. } = batch;
+            draft.write_at(at, pieces).await?;
+            write_values(&*draft, &values).await?;
+            drop(permit);
+            Ok(end)
+        }));
+        Ok(())
+    }
+
+    async fn wait(&mut self) -> Result<()> {
+        if let Some(running) = self.running.take() {
+            self.written = running
+                .await
+                .map_err(|e| Error::new(Kind::Internal, "writing stopped").caused_by(e))??;
+        }
+        Ok(())
+    }
+
+    /// Waits for everything; `file_len` tells whether the last group is the file's.
+    pub(crate) async fn finish(&mut self, file_len: Option<u64>) -> Result<u64> {
+        self.wait().await?;
+        self.groups.end(file_len);
+        let values = self.groups.take();
+        write_values(&*self.draft, &values).await?;
+        Ok(self.written)
+    }
+}
