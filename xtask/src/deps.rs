@@ -103,37 +103,35 @@ fn allowed(expression: &str) -> bool {
         .map(|t| t.replace('\u{1}', " WITH "))
         .collect();
     tokens.reverse();
-    let value = any(&mut tokens);
-    value && tokens.is_empty()
+    any(&mut tokens) == Some(true) && tokens.is_empty()
 }
 
-fn any(tokens: &mut Vec<String>) -> bool {
-    let mut value = every(tokens);
+/// `None`: malformed.
+fn any(tokens: &mut Vec<String>) -> Option<bool> {
+    let mut value = every(tokens)?;
     while tokens.last().is_some_and(|t| t == "OR") {
         tokens.pop();
-        value |= every(tokens);
+        value |= every(tokens)?;
     }
-    value
+    Some(value)
 }
 
-fn every(tokens: &mut Vec<String>) -> bool {
-    let mut value = one(tokens);
+fn every(tokens: &mut Vec<String>) -> Option<bool> {
+    let mut value = one(tokens)?;
     while tokens.last().is_some_and(|t| t == "AND") {
         tokens.pop();
-        value &= one(tokens);
+        value &= one(tokens)?;
     }
-    value
+    Some(value)
 }
 
-fn one(tokens: &mut Vec<String>) -> bool {
-    match tokens.pop() {
-        Some(t) if t == "(" => {
-            let value = any(tokens);
-            tokens.pop().is_some_and(|t| t == ")") && value
-        }
-        Some(licence) => LICENCES.contains(&licence.as_str()),
-        None => false,
+fn one(tokens: &mut Vec<String>) -> Option<bool> {
+    let token = tokens.pop()?;
+    if token != "(" {
+        return Some(LICENCES.contains(&token.as_str()));
     }
+    let value = any(tokens)?;
+    (tokens.pop()? == ")").then_some(value)
 }
 
 /// Who needs whom, without development dependencies.

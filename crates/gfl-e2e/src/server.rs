@@ -96,6 +96,8 @@ pub struct Token {
     pub secret: String,
     /// Id.
     pub id: String,
+    /// Whose.
+    pub user: String,
     /// Permission names.
     pub permissions: Vec<String>,
     /// RFC 3339.
@@ -110,6 +112,7 @@ impl Token {
         Token {
             secret: secret.into(),
             id: id.into(),
+            user: "tester".into(),
             permissions: permissions.iter().map(|p| (*p).to_owned()).collect(),
             expires: "2099-12-31T23:59:59.123456789+02:00".into(),
             revoked: false,
@@ -230,7 +233,7 @@ impl Server {
             .iter()
             .map(|t| {
                 serde_json::json!({
-                    "id": t.id, "token_hash": data::sha256(t.secret.as_bytes()), "user": "tester",
+                    "id": t.id, "token_hash": data::sha256(t.secret.as_bytes()), "user": t.user,
                     "permissions": t.permissions, "created_at": "2025-01-01T00:00:00Z",
                     "expires_at": t.expires, "revoked": t.revoked,
                 })

@@ -1,0 +1,21 @@
+//! End-to-end tests: one binary, one module per topic. Every test starts its own server.
+
+mod auth;
+mod client;
+mod common;
+mod curl;
+mod disk;
+mod kill;
+mod memory;
+mod names;
+mod power;
+mod ranges;
+mod sizes;
+mod tidy;
+mod uploads;
+mod uploads_writers;
+mod v0;
+mod v0_defects;
+mod versions;
+mod writers;
+mod wrong_input;
