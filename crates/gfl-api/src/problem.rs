@@ -101,7 +101,7 @@ codes! {
     /// The content is larger than a limit.
     TooLarge "too-large" 413 "the content is too large",
     /// The owner's quota does not allow it.
-    Quota "quota" 413 "the quota is used up",
+    Quota "quota" 507 "the quota is used up",
     /// The content type or coding is not understood.
     UnsupportedMediaType "unsupported-media-type" 415 "the content type is not supported",
     /// No byte of the requested range exists.
@@ -377,7 +377,7 @@ mod tests {
         );
         assert_eq!(newer.extensions["more"][0], 1);
         let typed = Problem::parse(br#"{"type":"urn:gfl:problem:quota"}"#).unwrap();
-        assert_eq!((typed.code, typed.status), (Code::Quota, 413));
+        assert_eq!((typed.code, typed.status), (Code::Quota, 507));
         assert!(Problem::parse(b"<html>").is_none() && Problem::parse(b"[]").is_none());
     }
 }

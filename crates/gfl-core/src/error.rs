@@ -33,7 +33,7 @@ pub enum Kind {
     Conflict,
     /// An append named another offset than the session's.
     OffsetMismatch,
-    /// A part overlaps received bytes in part.
+    /// A part overlaps bytes received before, and has others.
     RangeOverlap,
     /// Completion was asked for while bytes are missing.
     UploadIncomplete,

@@ -325,7 +325,7 @@ impl Shared {
             for piece in &batch.pieces {
                 if have.get(at..at + piece.len()) != Some(&piece[..]) {
                     return Err(Error::new(
-                        Kind::Conflict,
+                        Kind::RangeOverlap,
                         format!(
                             "{}: other bytes were received for this range before; cancel the upload and begin again",
                             session.path
