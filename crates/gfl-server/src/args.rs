@@ -1,0 +1,184 @@
+//! The command line, as Go's flag package takes it. Only what was typed; what it means is [`crate::start`]'s.
+
+use crate::v0::config::VERSION;
+use gfl_api::goflags::{self, FlagError, Known};
+
+const KNOWN: &[Known] = &[
+    Known::value("config"),
+    Known::value("port"),
+    Known::switch("version"),
+    Known::switch("public"),
+    Known::switch("plain-http"),
+    Known::switch("check"),
+    Known::value("storage-dir"),
+    Known::value("meta-dir"),
+    Known::value("listen"),
+    Known::value("durability"),
+];
+
+const USAGE: &str = "\
+Usage of gfl-server:
+  -config string
+    \tconfiguration file; made with safe defaults if it is missing (default \"goflux.json\")
+  -port string
+    \tport to listen on, at the configured host
+  -listen string
+    \taddress to listen on, host:port; overrules the configuration
+  -public
+    \tlisten on all interfaces; needs -plain-http until this server speaks TLS
+  -plain-http
+    \tserve without TLS although certificates are configured or everybody can connect
+  -storage-dir string
+    \tfolder with the files; overrules the configuration
+  -meta-dir string
+    \tfolder with the catalog; overrules the configuration
+  -durability string
+    \tbatch, strict or none; overrules the configuration
+  -check
+    \tprint the effective configuration and exit; nothing is made or changed
+  -version
+    \tprint the version and exit
+";
+
+/// The default of `-config`, relative to the current folder as in v0.1.
+const CONFIG_DEFAULT: &str = "goflux.json";
+
+/// What was typed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Args {
+    /// `-config`.
+    pub config: String,
+    /// `-port`.
+    pub port: Option<String>,
+    /// `-listen`.
+    pub listen: Option<String>,
+    /// `-public`.
+    pub public: bool,
+    /// `-plain-http`.
+    pub plain_http: bool,
+    /// `-check`.
+    pub check: bool,
+    /// `-storage-dir`.
+    pub storage_dir: Option<String>,
+    /// `-meta-dir`.
+    pub meta_dir: Option<String>,
+    /// `-durability`.
+    pub durability: Option<String>,
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// To serve, or to check.
+    Run(Args),
+    /// To say something and end.
+    Exit {
+        /// The exit code.
+        code: u8,
+        /// For stdout.
+        stdout: String,
+        /// For stderr.
+        stderr: String,
+    },
+}
+
+/// Reads the arguments behind the program's name. Like v0.1, ignores what follows the options.
+pub fn parse(given: &[String]) -> Asked {
+    let parsed = match goflags::parse(given, KNOWN) {
+        Ok(parsed) => parsed,
+        Err(FlagError::Help) => {
+            return Asked::Exit {
+                code: 0,
+                stdout: String::new(),
+                stderr: USAGE.to_owned(),
+            };
+        }
+        Err(error) => {
+            return Asked::Exit {
+                code: 2,
+                stdout: String::new(),
+                stderr: format!("{error}\n{USAGE}"),
+            };
+        }
+    };
+    if parsed.is_on("version") {
+        let stdout = format!("goflux-lite-server version: {VERSION}\n");
+        return Asked::Exit {
+            code: 0,
+            stdout,
+            stderr: String::new(),
+        };
+    }
+    // An empty value is what Go's flags cannot tell from none.
+    let text = |name| {
+        parsed
+            .value(name)
+            .filter(|value| !value.is_empty())
+            .map(str::to_owned)
+    };
+    Asked::Run(Args {
+        config: text("config").unwrap_or_else(|| CONFIG_DEFAULT.to_owned()),
+        port: text("port"),
+        listen: text("listen"),
+        public: parsed.is_on("public"),
+        plain_http: parsed.is_on("plain-http"),
+        check: parsed.is_on("check"),
+        storage_dir: text("storage-dir"),
+        meta_dir: text("meta-dir"),
+        durability: text("durability"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Asked {
+        parse(
+            &line
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    fn run(line: &str) -> Args {
+        match asked(line) {
+            Asked::Run(args) => args,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_are_gos() {
+        assert_eq!(run("").config, "goflux.json");
+        let args = run("-config a.json --port=81 -public=true -check=0 ignored -port 82");
+        assert_eq!(
+            (args.config.as_str(), args.port.as_deref()),
+            ("a.json", Some("81"))
+        );
+        assert!(args.public && !args.check);
+    }
+
+    #[test]
+    fn exits() {
+        let code = |line| match asked(line) {
+            Asked::Exit {
+                code,
+                stdout,
+                stderr,
+            } => (code, stdout, stderr),
+            Asked::Run(args) => panic!("{args:?}"),
+        };
+        let (exit, stdout, _) = code("-version");
+        assert_eq!(
+            (exit, stdout.starts_with("goflux-lite-server version: ")),
+            (0, true)
+        );
+        let (exit, _, stderr) = code("-h");
+        assert!(exit == 0 && stderr.starts_with("Usage of"));
+        let (exit, _, stderr) = code("-nope");
+        assert!(exit == 2 && stderr.starts_with("flag provided but not defined: -nope\nUsage of"));
+        assert_eq!(code("-port").0, 2);
+    }
+}

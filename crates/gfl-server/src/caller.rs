@@ -1,0 +1,176 @@
+//! From the `Authorization` header to a [`Caller`]. Knows the schemes; whether a credential is good is the core's.
+
+use crate::problem::{Failure, TextFailure};
+use crate::server::Call;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use gfl_api::problem::Code;
+use gfl_api::v0::texts;
+use gfl_core::app::Credential;
+use gfl_core::auth::{Caller, Verb};
+use gfl_core::policy::permissions::covers;
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+
+/// Why a request has no caller; each surface words it in its own way.
+#[derive(Debug)]
+pub enum Denied {
+    /// No `Authorization`.
+    Missing,
+    /// An unknown scheme or shape.
+    Format,
+    /// `Challenge` with something else than three parts.
+    ChallengeFormat,
+    /// Refused by the core.
+    Refused(gfl_core::Error),
+}
+
+/// Who calls.
+pub fn authenticate(call: &Call) -> Result<Caller, Denied> {
+    let app = call.app();
+    let credential = if app.auth_enabled() {
+        credential(
+            call.headers
+                .get(AUTHORIZATION)
+                .map(|value| value.as_bytes()),
+        )?
+    } else {
+        Credential::None
+    };
+    let caller = app
+        .authenticate(&credential, &call.peer.to_string())
+        .map_err(Denied::Refused)?;
+    let _ = call.facts.who.set(caller.user().to_owned());
+    Ok(caller)
+}
+
+/// Who calls, for v1.
+pub fn for_v1(call: &Call) -> Result<Caller, Failure> {
+    authenticate(call).map_err(|denied| match denied {
+        Denied::Missing => Failure::new(
+            Code::Unauthenticated,
+            "send a token: Authorization: Bearer <token>",
+        ),
+        Denied::Format => Failure::new(
+            Code::Unauthenticated,
+            "unknown scheme, send Authorization: Bearer <token>",
+        ),
+        Denied::ChallengeFormat => Failure::new(
+            Code::Unauthenticated,
+            "malformed challenge answer, send Challenge <response>;<nonce>;<token_id>",
+        ),
+        Denied::Refused(error) => Failure::from(error),
+    })
+}
+
+/// Who calls, for v0: its texts, word for word.
+pub fn for_v0(call: &Call) -> Result<Caller, TextFailure> {
+    let unauthorized = |text: &str| TextFailure::new(StatusCode::UNAUTHORIZED, text);
+    authenticate(call).map_err(|denied| match denied {
+        Denied::Missing => unauthorized(texts::AUTH_REQUIRED),
+        Denied::Format => unauthorized(texts::AUTH_FORMAT),
+        Denied::ChallengeFormat => unauthorized(texts::CHALLENGE_FORMAT),
+        Denied::Refused(error) => {
+            let status = crate::problem::status_of(crate::problem::code_of(error.kind()));
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+            // The core words what is wrong with a token; v0.1 said before it what had failed.
+            let text = match error.message() {
+                message if message.starts_with("auth error: ") => {
+                    format!("Authentication failed: {message}")
+                }
+                message => message.to_owned(),
+            };
+            TextFailure {
+                status,
+                text,
+                cause: crate::problem::causes(&error),
+            }
+        }
+    })
+}
+
+/// Whether the caller may do this anywhere at all: decided before a body that names the path is read.
+pub fn may_somewhere(caller: &Caller, verb: Verb) -> bool {
+    caller
+        .rules()
+        .iter()
+        .any(|rule| rule.allow && rule.permissions.iter().any(|p| covers(p, verb)))
+}
+
+/// Reads an `Authorization` value.
+fn credential(value: Option<&[u8]>) -> Result<Credential, Denied> {
+    let Some(value) = value else {
+        return Err(Denied::Missing);
+    };
+    let value = std::str::from_utf8(value)
+        .map_err(|_| Denied::Format)?
+        .trim();
+    if value.is_empty() {
+        return Err(Denied::Missing);
+    }
+    let (scheme, data) = value.split_once(' ').ok_or(Denied::Format)?;
+    let data = data.trim_start();
+    // v0.1 compared the scheme exactly; RFC 9110 section 11.1 says case does not matter.
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Ok(Credential::Token(data.to_owned()));
+    }
+    if scheme.eq_ignore_ascii_case("basic") {
+        return basic(data).map(Credential::Token).ok_or(Denied::Format);
+    }
+    if scheme.eq_ignore_ascii_case("challenge") {
+        let parts: Vec<&str> = data.split(';').collect();
+        let [response, nonce, token_id] = parts[..] else {
+            return Err(Denied::ChallengeFormat);
+        };
+        return Ok(Credential::Challenge {
+            response: response.to_owned(),
+            nonce: nonce.to_owned(),
+            token_id: token_id.to_owned(),
+        });
+    }
+    Err(Denied::Format)
+}
+
+/// The password of `user:password`: the token. The user name is anything.
+fn basic(data: &str) -> Option<String> {
+    let decoded = String::from_utf8(STANDARD.decode(data).ok()?).ok()?;
+    decoded
+        .split_once(':')
+        .map(|(_, password)| password.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(value: &str) -> Option<String> {
+        match credential(Some(value.as_bytes())) {
+            Ok(Credential::Token(token)) => Some(token),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn schemes() {
+        assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(token("bEaReR  abc").as_deref(), Some("abc"));
+        assert_eq!(token("Basic eDphOmI=").as_deref(), Some("a:b"));
+        assert!(matches!(credential(None), Err(Denied::Missing)));
+        for bad in ["Bearer", "Digest x", "Basic !!", "Basic eA=="] {
+            assert!(
+                matches!(credential(Some(bad.as_bytes())), Err(Denied::Format)),
+                "{bad}"
+            );
+        }
+        assert!(matches!(
+            credential(Some(b"Challenge r;n;t")),
+            Ok(Credential::Challenge { token_id, .. }) if token_id == "t"
+        ));
+        for bad in ["Challenge r;n", "Challenge r;n;t;x", "Challenge x"] {
+            assert!(matches!(
+                credential(Some(bad.as_bytes())),
+                Err(Denied::ChallengeFormat)
+            ));
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! The log: text or JSON on stderr, at the level of the configuration.
+
+use anyhow::{Context, Result, bail};
+use gfl_api::config::LogFormat;
+use std::io::IsTerminal;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Starts logging. `level` is a level (`info`), or targets with levels (`gfl_core=debug,hyper=info`).
+pub fn init(format: LogFormat, level: &str) -> Result<()> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter(level)?);
+    match format {
+        LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Text => log
+            .with(
+                lines
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_target(false),
+            )
+            .try_init(),
+    }
+    .context("cannot start logging")
+}
+
+/// A plain level is for our own crates; libraries then only say what is wrong.
+pub fn filter(level: &str) -> Result<Targets> {
+    if let Ok(own) = level.parse::<LevelFilter>() {
+        return Ok(Targets::new()
+            .with_default(own.min(LevelFilter::WARN))
+            .with_target("gfl", own));
+    }
+    let wrong =
+        || format!("server.log_level {level:?} is none of off, error, warn, info, debug, trace");
+    // Alone, a word that is no level would be taken for the name of a target.
+    if level.split(',').any(|part| !part.contains('=')) {
+        bail!(wrong());
+    }
+    level.parse().with_context(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn levels() {
+        let info = filter("info").unwrap();
+        assert!(info.would_enable("gfl_core::files", &Level::INFO));
+        assert!(!info.would_enable("gfl_server", &Level::DEBUG));
+        assert!(!info.would_enable("hyper", &Level::INFO));
+        assert!(info.would_enable("hyper", &Level::WARN));
+        assert!(
+            filter("gfl_core=debug")
+                .unwrap()
+                .would_enable("gfl_core", &Level::DEBUG)
+        );
+        assert!(
+            !filter("off")
+                .unwrap()
+                .would_enable("gfl_core", &Level::ERROR)
+        );
+        assert!(filter("loud, please").is_err());
+    }
+}

@@ -1,0 +1,125 @@
+//! What all requests share, and one request as handlers see it. Knows no route and no socket.
+
+use crate::budget::Budget;
+use crate::incoming::RequestBody;
+use gfl_core::App;
+use gfl_core::limits::BODY_BUDGET_BYTES;
+use http::{HeaderMap, Method, Uri};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::Semaphore;
+
+/// Bytes of bulk files that wait in memory to be stored, over all bulk requests.
+const BULK_BUDGET_BYTES: usize = BODY_BUDGET_BYTES / 2;
+
+/// The server: the application, and what its protocols share.
+pub struct Server {
+    /// The application.
+    pub app: Arc<App>,
+    /// Memory of downloads.
+    pub budget: Arc<Budget>,
+    /// Memory of small files in bulk uploads.
+    pub bulk_bytes: Arc<Semaphore>,
+    /// What v0's `/config` tells.
+    pub about: About,
+    draining: AtomicBool,
+}
+
+/// What v0's `/config` tells about this server.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// `server.address` of the configuration.
+    pub address: String,
+    /// `server.storage_dir`; blank unless configured to be shown.
+    pub storage_dir: String,
+    /// `server.meta_dir`; blank unless configured to be shown.
+    pub meta_dir: String,
+    /// `server.tokens_file`; blank unless configured to be shown.
+    pub tokens_file: String,
+}
+
+impl Server {
+    /// A server of `app`.
+    pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
+        Arc::new(Server {
+            app,
+            budget: Budget::new(BODY_BUDGET_BYTES),
+            bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
+            about,
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on the server is not ready, and finishes what runs.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// One request.
+pub struct Call {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Who sent it, without port.
+    pub peer: IpAddr,
+    /// The method.
+    pub method: Method,
+    /// The target as it came.
+    pub uri: Uri,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: RequestBody,
+    /// For the log line.
+    pub facts: Arc<Facts>,
+}
+
+/// What the log line of a request tells beyond its status; filled in on the way.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// `X-Request-Id`.
+    pub id: String,
+    /// The authenticated user.
+    pub who: OnceLock<String>,
+    /// The route, without anything of the caller's in it.
+    pub route: OnceLock<&'static str>,
+}
+
+impl Call {
+    /// The application.
+    pub fn app(&self) -> &App {
+        &self.server.app
+    }
+
+    /// Names the route in the log.
+    pub fn route(&self, route: &'static str) {
+        let _ = self.facts.route.set(route);
+    }
+
+    /// Takes the body out.
+    pub fn take_body(&mut self) -> RequestBody {
+        std::mem::replace(&mut self.body, RequestBody::empty())
+    }
+
+    /// A header field, several lines joined as HTTP says.
+    pub fn header(&self, name: &str) -> Option<String> {
+        header(&self.headers, name)
+    }
+}
+
+/// A header field, several lines joined as HTTP says. Bytes that are not UTF-8 cannot match anything afterwards.
+pub fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    let mut lines = headers.get_all(name).iter();
+    let mut joined = String::from_utf8_lossy(lines.next()?.as_bytes()).into_owned();
+    for line in lines {
+        joined.push_str(", ");
+        joined.push_str(&String::from_utf8_lossy(line.as_bytes()));
+    }
+    Some(joined)
+}

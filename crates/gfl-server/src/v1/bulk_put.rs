@@ -1,0 +1,315 @@
+//! `POST /v1/bulk`: many small files in one body; each is answered when it is durable.
+//!
+//! Two halves run together: the reader takes files off the body, the storer has up to [`FILES_IN_FLIGHT_MAX`] of
+//! them stored at once, so that the core can make them durable in one group. The reader is stopped only by a full
+//! storer, and the storer only by a client that does not read its answers.
+
+use super::answers::line;
+use super::fields;
+use crate::body::{Body, BodyError};
+use crate::caller;
+use crate::incoming;
+use crate::problem::{Failure, Outcome};
+use crate::server::{Call, Server};
+use bytes::Bytes;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, stream};
+use gfl_api::frames::{Decoder, Event, FileHeader};
+use gfl_api::http::{EtagList, TYPE_BULK, TYPE_NDJSON};
+use gfl_api::path::FilePath;
+use gfl_api::problem::Code;
+use gfl_api::v1::BulkAnswer;
+use gfl_core::auth::Caller;
+use gfl_core::files::{
+    BodyBroken, BodyStream, Committed, Expected, FileMeta, Node, Preconditions, Put,
+};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::{Method, Response};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+/// Files of one request that are being stored at once.
+const FILES_IN_FLIGHT_MAX: usize = 64;
+/// A file up to this size is taken off the body whole before it is stored; of a larger one only
+/// [`PIECES_QUEUED_MAX`] pieces are in memory.
+const WHOLE_FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Pieces of a larger file between body and store.
+const PIECES_QUEUED_MAX: usize = 4;
+/// Answers that wait for the client to read them.
+const ANSWERS_QUEUED_MAX: usize = 1024;
+
+/// Answers a bulk put.
+pub(super) async fn route(mut call: Call) -> Outcome {
+    call.route("/v1/bulk");
+    let caller = caller::for_v1(&call)?;
+    if call.method != Method::POST {
+        return Err(Failure::method("POST"));
+    }
+    fields::demand_type(&call, TYPE_BULK, ACCEPT)?;
+    fields::refuse_coding(&call)?;
+    let expects_continue = call.headers.contains_key(EXPECT);
+    let mut body = call.take_body().into_stream();
+    if expects_continue && let Some(first) = incoming::next(&mut body).await {
+        // An answer that begins before the body was asked for would tell the client to keep it.
+        body = Box::pin(stream::iter([first]).chain(body));
+    }
+    let (answers, answered) = mpsc::channel(ANSWERS_QUEUED_MAX);
+    let storer = Storer {
+        server: Arc::clone(&call.server),
+        caller,
+        request_id: call.facts.id.clone(),
+        answers,
+    };
+    // A task of its own: files that arrived whole are stored even when the client does not wait for the answer.
+    tokio::spawn(storer.run(body));
+    let lines = stream::unfold(answered, |mut answered| async move {
+        let line: Bytes = answered.recv().await?;
+        Some((Ok::<_, BodyError>(line), answered))
+    });
+    let mut answer = Response::new(Body::stream(Box::pin(lines)));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE_NDJSON));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(answer)
+}
+
+/// A file on its way from the body to the store.
+struct Incoming {
+    header: FileHeader,
+    body: BodyStream,
+    /// The right to the memory of a file that was taken whole.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+struct Storer {
+    server: Arc<Server>,
+    caller: Caller,
+    request_id: String,
+    answers: mpsc::Sender<Bytes>,
+}
+
+impl Storer {
+    async fn run(self, body: BodyStream) {
+        let (files, incoming) = mpsc::channel(1);
+        let reader = Reader {
+            server: Arc::clone(&self.server),
+            body,
+            decoder: Decoder::new(),
+            input: Bytes::new(),
+            files,
+        };
+        let (read, count) = tokio::join!(reader.run(), self.store_all(incoming));
+        let last = match read {
+            Ok(()) => serde_json::json!({ "end": true, "count": count }),
+            Err(failure) => {
+                serde_json::json!({ "problem": failure.into_problem(&self.request_id) })
+            }
+        };
+        let _ = self.answers.send(line(&last)).await;
+    }
+
+    /// Stores files as they come and answers each when it is done. Returns how many there were.
+    async fn store_all(&self, mut incoming: mpsc::Receiver<Incoming>) -> u64 {
+        let mut in_flight = FuturesUnordered::new();
+        let (mut open, mut count) = (true, 0);
+        while open || !in_flight.is_empty() {
+            tokio::select! {
+                file = incoming.recv(), if open && in_flight.len() < FILES_IN_FLIGHT_MAX => match file {
+                    Some(file) => in_flight.push(self.store(file)),
+                    None => open = false,
+                },
+                Some(answer) = in_flight.next(), if !in_flight.is_empty() => {
+                    count += 1;
+                    if self.answers.send(line(&answer)).await.is_err() {
+                        // Nobody listens any more: finish what is under way, take nothing new.
+                        incoming.close();
+                    }
+                }
+            }
+        }
+        count
+    }
+
+    async fn store(&self, file: Incoming) -> BulkAnswer {
+        let mut answer = BulkAnswer {
+            index: file.header.index,
+            path: file.header.path.clone(),
+            ..BulkAnswer::default()
+        };
+        match self.put(file).await {
+            Ok(done) => {
+                answer.status = if done.created { 201 } else { 200 };
+                if let Node::File {
+                    version, b3, etag, ..
+                } = done.stat.node
+                {
+                    answer.b3 = b3.map(|b3| b3.to_string());
+                    answer.etag = Some(etag);
+                    answer.version = version.map(|version| version.to_string());
+                }
+            }
+            Err(failure) => {
+                answer.status = failure.status();
+                answer.problem = Some(failure.into_problem(&self.request_id));
+            }
+        }
+        answer
+    }
+
+    async fn put(&self, file: Incoming) -> Outcome<Committed> {
+        let header = file.header;
+        let put = Put {
+            path: FilePath::parse(&header.path)?,
+            len: Some(header.size),
+            meta: FileMeta {
+                mtime_ns: header.mtime_ns,
+                mode: header.mode,
+            },
+            expected: Expected {
+                b3: header.b3,
+                sha256: None,
+            },
+            pre: Preconditions {
+                if_match: None,
+                if_none_match: header.create_only.then_some(EtagList::Any),
+            },
+        };
+        Ok(self.server.app.put(&self.caller, put, file.body).await?)
+    }
+}
+
+/// Takes files off the body.
+struct Reader {
+    server: Arc<Server>,
+    body: BodyStream,
+    decoder: Decoder,
+    input: Bytes,
+    files: mpsc::Sender<Incoming>,
+}
+
+impl Reader {
+    async fn run(mut self) -> Outcome<()> {
+        loop {
+            match self.event().await? {
+                Event::FileStart(header) => {
+                    if !self.file(header).await? {
+                        return Ok(());
+                    }
+                }
+                Event::End => break,
+                Event::Error(_) => {
+                    return Err(Failure::invalid(
+                        "a bulk put has file frames and an end frame",
+                    ));
+                }
+                Event::Data(_) | Event::FileEnd => {}
+            }
+        }
+        // Reads to the end of the body: the connection stays usable, and bytes behind the end are noticed.
+        while let Some(piece) = incoming::next(&mut self.body).await {
+            self.input = piece.map_err(|broken| broken_off(&broken))?;
+            self.decode()?;
+        }
+        Ok(())
+    }
+
+    /// Hands one file on; false when nobody takes files any more.
+    async fn file(&mut self, header: FileHeader) -> Outcome<bool> {
+        let room = u32::try_from(header.size).unwrap_or(u32::MAX);
+        let permit = (header.size <= WHOLE_FILE_BYTES_MAX)
+            .then(|| {
+                Arc::clone(&self.server.bulk_bytes)
+                    .try_acquire_many_owned(room)
+                    .ok()
+            })
+            .flatten();
+        match permit {
+            Some(permit) => self.whole(header, permit).await,
+            // Large, or no memory left: never waits for memory, which others' stalled bodies might hold.
+            None => self.piecewise(header).await,
+        }
+    }
+
+    async fn whole(&mut self, header: FileHeader, permit: OwnedSemaphorePermit) -> Outcome<bool> {
+        let mut pieces = Vec::new();
+        loop {
+            match self.event().await? {
+                Event::Data(piece) => pieces.push(Ok::<_, BodyBroken>(piece)),
+                _ => break,
+            }
+        }
+        let body: BodyStream = Box::pin(stream::iter(pieces));
+        Ok(self
+            .files
+            .send(Incoming {
+                header,
+                body,
+                _permit: Some(permit),
+            })
+            .await
+            .is_ok())
+    }
+
+    async fn piecewise(&mut self, header: FileHeader) -> Outcome<bool> {
+        let (pieces, arriving) = mpsc::channel(PIECES_QUEUED_MAX);
+        let body: BodyStream = Box::pin(stream::unfold(arriving, |mut arriving| async move {
+            let piece: Result<Bytes, BodyBroken> = arriving.recv().await?;
+            Some((piece, arriving))
+        }));
+        if self
+            .files
+            .send(Incoming {
+                header,
+                body,
+                _permit: None,
+            })
+            .await
+            .is_err()
+        {
+            return Ok(false);
+        }
+        loop {
+            match self.event().await {
+                // A file that was refused takes no more pieces; the rest of it is passed over.
+                Ok(Event::Data(piece)) => drop(pieces.send(Ok(piece)).await),
+                Ok(_) => return Ok(true),
+                Err(failure) => {
+                    let _ = pieces
+                        .send(Err(BodyBroken("the bulk stream broke off".into())))
+                        .await;
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// The next event; an error when the body ends or breaks before the end frame.
+    async fn event(&mut self) -> Outcome<Event> {
+        loop {
+            if let Some(event) = self.decode()? {
+                return Ok(event);
+            }
+            match incoming::next(&mut self.body).await {
+                Some(Ok(piece)) => self.input = piece,
+                Some(Err(broken)) => return Err(broken_off(&broken)),
+                None => {
+                    let error = self.decoder.finish().err().map(|error| error.to_string());
+                    return Err(Failure::invalid(error.unwrap_or_default()));
+                }
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Outcome<Option<Event>> {
+        self.decoder
+            .next_event(&mut self.input)
+            .map_err(|error| Failure::invalid(error.to_string()))
+    }
+}
+
+fn broken_off(broken: &BodyBroken) -> Failure {
+    Failure::new(
+        Code::Timeout,
+        format!("the bulk stream broke off: {}", broken.0),
+    )
+}
