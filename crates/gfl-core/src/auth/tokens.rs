@@ -122,7 +122,7 @@ impl Tokens {
     /// The file's content, read again when it has changed.
     fn current(&self, path: &std::path::Path, now_ms: i64) -> Result<Arc<TokenFile>> {
         let mut loaded = self.loaded.lock();
-        let fresh = loaded.checked_ms <= now_ms && now_ms - loaded.checked_ms < RECHECK_MS;
+        let fresh = loaded.checked_ms <= now_ms && now_ms.saturating_sub(loaded.checked_ms) < RECHECK_MS;
         if fresh && loaded.broken_since_ms.is_none() {
             return Ok(loaded.file.clone());
         }
