@@ -96,7 +96,7 @@ impl Worker {
             66..70 => self.undelete(http),
             70..78 => self.bulk(http),
             78..82 => self.v0(http),
-            82..86 if !self.power => self.hand_edit(server),
+            82..86 if !self.power => self.hand_edit(http, server),
             _ => self.session(http),
         }
     }
@@ -333,19 +333,53 @@ impl Worker {
         Ok(())
     }
 
-    /// Somebody works in the folder itself. Such a write is there at once.
-    fn hand_edit(&mut self, server: &Target) -> Step {
-        let path = format!("{}/hand/h{}", self.folder, self.rng.below(3));
+    /// Somebody works in the folder itself, or the server replaces what they left.
+    fn hand_edit(&mut self, http: &Http, server: &Target) -> Step {
+        let path = self.hand_path();
+        if self.rng.chance(40) {
+            let len = self.rng.between(8, 9_000);
+            return self.put_at(http, path, len);
+        }
+        self.model.refuse();
+        self.edit(server, path).map_err(Stop::Wrong)
+    }
+
+    fn hand_path(&mut self) -> String {
+        format!("{}/hand/h{}", self.folder, self.rng.below(3))
+    }
+
+    /// A write by hand is there at once.
+    fn edit(&mut self, server: &Target, path: String) -> Result<(), String> {
         let id = new_content(self.rng.between(8, 9_000));
-        let file = server.data.join(&path);
         let place = || {
             std::fs::create_dir_all(server.data.join(&self.folder).join("hand"))?;
-            std::fs::write(&file, data::marked(id))
+            std::fs::write(server.data.join(&path), data::marked(id))
         };
-        place().map_err(|e| Stop::Wrong(format!("edit by hand of {path}: {e}")))?;
+        place().map_err(|e| format!("edit by hand of {path}: {e}"))?;
         self.by_hand.push(path.clone());
         self.model.files.insert(path, id);
         Ok(())
+    }
+
+    /// Edits while no server runs; it has to notice them when it starts.
+    pub fn edit_while_down(&mut self, server: &Target) -> Result<(), String> {
+        let path = self.hand_path();
+        let in_doubt = self
+            .model
+            .in_flight
+            .iter()
+            .flatten()
+            .any(|(p, _)| *p == path);
+        if in_doubt || self.rng.chance(50) {
+            return Ok(());
+        }
+        if self.model.files.contains_key(&path) && self.rng.chance(30) {
+            std::fs::remove_file(server.data.join(&path)).map_err(|e| format!("{path}: {e}"))?;
+            self.by_hand.push(path.clone());
+            self.model.files.remove(&path);
+            return Ok(());
+        }
+        self.edit(server, path)
     }
 }
 

@@ -194,7 +194,7 @@ impl Worker {
         match answer.status {
             204 => {}
             // Received but not yet announced when we asked: the fence announces it.
-            409 => return self.session_head(http, index),
+            409 if answer.code() == "range-overlap" => return self.session_head(http, index),
             500.. if self.power => return Err(Stop::Cut),
             other => return Err(Stop::Wrong(format!("part: {other} {}", answer.text()))),
         }
