@@ -1,7 +1,9 @@
 //! The command line, as Go's flag package takes it. Only what was typed; what it means is [`crate::start`]'s.
 
-use crate::v0::config::VERSION;
 use gfl_api::goflags::{self, FlagError, Known};
+
+/// The program's version, with the suffix of the edition as v0.1 had it.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-lite");
 
 const KNOWN: &[Known] = &[
     Known::value("config"),

@@ -6,8 +6,9 @@ use gfl_api::v0::{ServerConfigBody, ServerConfigPart, json_body};
 use http::Method;
 use http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue};
 
-/// What `version` says: this crate's version with the suffix of the edition, as v0.1 had it.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-lite");
+/// The version of this surface, which is frozen: old clients compare versions as texts. The program's own version
+/// is told by `GET /v1/`.
+const V0_VERSION: &str = "0.1.0-lite";
 
 pub(super) fn answer(call: &Call) -> Answer {
     demand_method(call, &Method::GET)?;
@@ -20,7 +21,7 @@ pub(super) fn answer(call: &Call) -> Answer {
             tokens_file: about.tokens_file.clone(),
             max_file_size: call.app().settings().max_file_bytes,
         },
-        version: VERSION.to_owned(),
+        version: V0_VERSION.to_owned(),
         auth_enabled: call.app().auth_enabled(),
     };
     let mut answer = json(json_body(&body));

@@ -27,10 +27,10 @@ pub(super) async fn answer(call: &Call) -> Answer {
         .path
         .map_err(|error| not_found(path_text(&error, &target.text)))?;
     if path.is_root() {
-        return Err(not_found(texts::read_is_directory(&path.to_string())));
+        return Err(not_found(texts::read_is_directory("/")));
     }
     let file = call.app().open_file(&caller, &path, None).await;
-    let file = file.map_err(|error| opened(&error, &path.to_string()))?;
+    let file = file.map_err(|error| opened(&error, path.as_ref()))?;
     // v0.1 did not look at the method: everything but HEAD is a GET.
     let method = if call.method == Method::HEAD {
         Method::HEAD
@@ -68,8 +68,6 @@ fn opened(error: &Error, path: &str) -> TextFailure {
         Kind::IsADirectory => {
             TextFailure::new(StatusCode::NOT_FOUND, texts::read_is_directory(path))
         }
-        _ => failure(error, StatusCode::NOT_FOUND, PERMISSION, |message| {
-            format!("open {message}")
-        }),
+        _ => failure(error, StatusCode::NOT_FOUND, PERMISSION, str::to_owned),
     }
 }

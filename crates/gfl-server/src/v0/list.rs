@@ -7,9 +7,10 @@ use crate::server::{Call, Server};
 use bytes::Bytes;
 use futures_util::stream;
 use gfl_api::limits::LIST_PAGE_ENTRIES_MAX;
-use gfl_api::v0::list_body;
+use gfl_api::v0::{list_body, texts};
 use gfl_core::auth::{Caller, Verb};
 use gfl_core::files::{ListPage, ListQuery};
+use gfl_core::{Error, Kind};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 use std::sync::Arc;
@@ -29,11 +30,11 @@ pub(super) async fn answer(call: &Call) -> Answer {
         limit: LIST_PAGE_ENTRIES_MAX,
         recursive: false,
     };
-    let first = call.app().list(&caller, &ask).await.map_err(|error| {
-        failure(&error, usual, PERMISSION, |message| {
-            format!("open {message}")
-        })
-    })?;
+    let first = call
+        .app()
+        .list(&caller, &ask)
+        .await
+        .map_err(|error| listed(&error, usual, ask.dir.as_ref()))?;
     if !first.more {
         return Ok(super::json(list_body(&names(&first))));
     }
@@ -50,6 +51,15 @@ pub(super) async fn answer(call: &Call) -> Answer {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(answer)
+}
+
+/// The operating system's words for what v0.1 could not tell apart.
+fn listed(error: &Error, usual: StatusCode, dir: &str) -> TextFailure {
+    failure(error, usual, PERMISSION, |message| match error.kind() {
+        Kind::NotFound => texts::open_not_found(dir),
+        Kind::NotADirectory => format!("open {dir}: not a directory"),
+        _ => message.to_owned(),
+    })
 }
 
 fn names(page: &ListPage) -> Vec<&str> {

@@ -2,7 +2,7 @@
 //! differences). Each file is one endpoint: decode, one call into the application, encode. New features go to v1.
 
 mod auth_challenge;
-pub mod config;
+mod config;
 mod delete;
 mod download;
 mod list;
@@ -145,6 +145,8 @@ fn failure(
             return TextFailure::new(StatusCode::FORBIDDEN, texts::permission_denied(permission));
         }
         Kind::Unauthenticated
+        | Kind::DigestMismatch
+        | Kind::LengthMismatch
         | Kind::TooLarge
         | Kind::StorageFull
         | Kind::ReadOnlyStorage
@@ -168,8 +170,6 @@ fn failure(
         | Kind::UploadIncomplete
         | Kind::NameCollision
         | Kind::PreconditionFailed
-        | Kind::DigestMismatch
-        | Kind::LengthMismatch
         | Kind::NameNotStorable
         | Kind::RangeNotSatisfiable
         | Kind::Internal => usual,

@@ -232,11 +232,8 @@ impl Reader {
 
     async fn whole(&mut self, header: FileHeader, permit: OwnedSemaphorePermit) -> Outcome<bool> {
         let mut pieces = Vec::new();
-        loop {
-            match self.event().await? {
-                Event::Data(piece) => pieces.push(Ok::<_, BodyBroken>(piece)),
-                _ => break,
-            }
+        while let Event::Data(piece) = self.event().await? {
+            pieces.push(Ok::<_, BodyBroken>(piece));
         }
         let body: BodyStream = Box::pin(stream::iter(pieces));
         Ok(self
