@@ -92,6 +92,13 @@ pub async fn find_known(tx: &mut Tx<'_>, path: &FilePath) -> Result<Option<Known
 pub async fn ensure_dir(tx: &mut Tx<'_>, path: &FilePath, now_ms: i64) -> Result<i64> {
     let mut at = ROOT;
     for name in path.components() {
+        // Almost always it is there: asking first keeps the write-ahead log free of rows that did not change.
+        if let Some(row) = child(tx, at, name).await?
+            && row.is_dir
+        {
+            at = row.id;
+            continue;
+        }
         let row = tx
             .row(
                 "INSERT INTO entry (parent, name, kind, created_ms) VALUES ($1, $2, 0, $3) \

@@ -6,7 +6,7 @@
 
 use gfl_api::path::FilePath;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -15,7 +15,14 @@ struct Held {
     /// Path text -> shared holders, or -1 for an exclusive one. Keys end in `/` so that a path's
     /// subtree is one contiguous range.
     by_path: BTreeMap<String, i32>,
+    /// Those who wait, in order of arrival. A folder that is always in use would otherwise never be
+    /// free for the one who wants to move it.
+    waiting: VecDeque<(u64, Keys)>,
+    next_ticket: u64,
 }
+
+/// What one caller wants or holds: path text and whether exclusively.
+type Keys = Vec<(String, bool)>;
 
 /// All locks of one tree.
 #[derive(Default)]
@@ -27,7 +34,24 @@ pub(crate) struct Locks {
 /// Locks held; dropping frees them.
 pub(crate) struct Guard {
     locks: Arc<Locks>,
-    keys: Vec<(String, bool)>,
+    keys: Keys,
+}
+
+/// A place in the queue; given up when the caller is served or goes away.
+struct Place<'l> {
+    locks: &'l Locks,
+    ticket: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.locks
+            .held
+            .lock()
+            .waiting
+            .retain(|(ticket, _)| *ticket != self.ticket);
+        self.locks.freed.notify_waiters();
+    }
 }
 
 fn key(path: &FilePath) -> String {
@@ -36,6 +60,16 @@ fn key(path: &FilePath) -> String {
     } else {
         format!("/{path}/")
     }
+}
+
+/// Whether two wishes cannot both be held.
+fn conflict(a: &Keys, b: &Keys) -> bool {
+    a.iter().any(|(a, a_exclusive)| {
+        b.iter().any(|(b, b_exclusive)| {
+            (*a_exclusive && b.starts_with(a.as_str()))
+                || (*b_exclusive && a.starts_with(b.as_str()))
+        })
+    })
 }
 
 impl Held {
@@ -54,6 +88,34 @@ impl Held {
             .range(key.to_owned()..)
             .next()
             .is_none_or(|(held, _)| !held.starts_with(key))
+    }
+
+    /// Takes all of them, unless something held or somebody who came earlier is in the way.
+    fn try_take(&mut self, keys: &Keys, ticket: Option<u64>) -> bool {
+        let earlier = |(other, _): &&(u64, Keys)| ticket.is_none_or(|mine| *other < mine);
+        let queued = self
+            .waiting
+            .iter()
+            .take_while(earlier)
+            .any(|(_, other)| conflict(other, keys));
+        if queued
+            || !keys
+                .iter()
+                .all(|(key, exclusive)| self.free(key, *exclusive))
+        {
+            return false;
+        }
+        for (key, exclusive) in keys {
+            self.take(key, *exclusive);
+        }
+        true
+    }
+
+    fn wait(&mut self, keys: &Keys) -> u64 {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.push_back((ticket, keys.clone()));
+        ticket
     }
 
     fn take(&mut self, key: &str, exclusive: bool) {
@@ -99,26 +161,28 @@ impl Locks {
         self.acquire(keys).await
     }
 
-    async fn acquire(self: &Arc<Self>, keys: Vec<(String, bool)>) -> Guard {
+    async fn acquire(self: &Arc<Self>, keys: Keys) -> Guard {
+        if self.held.lock().try_take(&keys, None) {
+            return Guard {
+                locks: self.clone(),
+                keys,
+            };
+        }
+        let ticket = self.held.lock().wait(&keys);
+        let place = Place {
+            locks: self,
+            ticket,
+        };
         loop {
             // Registered before the check, so that a release in between is not missed.
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            {
-                let mut held = self.held.lock();
-                if keys
-                    .iter()
-                    .all(|(key, exclusive)| held.free(key, *exclusive))
-                {
-                    for (key, exclusive) in &keys {
-                        held.take(key, *exclusive);
-                    }
-                    return Guard {
-                        locks: self.clone(),
-                        keys,
-                    };
-                }
+            if self.held.lock().try_take(&keys, Some(place.ticket)) {
+                return Guard {
+                    locks: self.clone(),
+                    keys,
+                };
             }
             freed.await;
         }
@@ -186,6 +250,35 @@ mod tests {
         }
         check(("a/b", false), ("a/b", false), true).await;
         check(("a/b/c", false), ("a/b", true), false).await;
+    }
+
+    #[tokio::test]
+    async fn a_busy_folder_is_free_for_its_mover_in_turn() {
+        let locks = Arc::new(Locks::default());
+        let inside = locks.exclusive(&path("a/1")).await;
+        let folder = path("a");
+        let mut mover = Box::pin(locks.exclusive(&folder));
+        assert!(mover.as_mut().now_or_never().is_none());
+        // Those who come later wait behind the mover, others do not.
+        assert!(locks.exclusive(&path("a/2")).now_or_never().is_none());
+        assert!(locks.exclusive(&path("b")).now_or_never().is_some());
+        drop(inside);
+        let moved = mover.await;
+        assert!(locks.shared(&path("a/2")).now_or_never().is_none());
+        drop(moved);
+        assert!(locks.shared(&path("a/2")).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_blocks_nobody() {
+        let locks = Arc::new(Locks::default());
+        let inside = locks.exclusive(&path("a/1")).await;
+        let folder = path("a");
+        let mut mover = Box::pin(locks.exclusive(&folder));
+        assert!(mover.as_mut().now_or_never().is_none());
+        drop(mover);
+        assert!(locks.exclusive(&path("a/2")).now_or_never().is_some());
+        drop(inside);
     }
 
     #[tokio::test]
