@@ -160,8 +160,8 @@ impl Rest {
             if state.ended {
                 return true;
             }
-            if Arc::strong_count(&inner) > 1 && state.started {
-                // The answer is made while the body is still being read; whoever reads it brings it to its end.
+            if Arc::strong_count(&inner) > 1 {
+                // The answer is made while the body is being read, now or soon: it belongs to whoever reads it.
                 return true;
             }
             let left = self

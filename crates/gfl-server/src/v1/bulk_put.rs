@@ -23,7 +23,7 @@ use gfl_core::auth::Caller;
 use gfl_core::files::{
     BodyBroken, BodyStream, Committed, Expected, FileMeta, Node, Preconditions, Put,
 };
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, EXPECT, HeaderValue};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -47,12 +47,15 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     }
     fields::demand_type(&call, TYPE_BULK, ACCEPT)?;
     fields::refuse_coding(&call)?;
-    let expects_continue = call.headers.contains_key(EXPECT);
-    let mut body = call.take_body().into_stream();
-    if expects_continue && let Some(first) = incoming::next(&mut body).await {
-        // An answer that begins before the body was asked for would tell the client to keep it.
-        body = Box::pin(stream::iter([first]).chain(body));
-    }
+    let mut reader = Reader {
+        server: Arc::clone(&call.server),
+        body: call.take_body().into_stream(),
+        decoder: Decoder::new(),
+        input: Bytes::new(),
+    };
+    // Before the answer begins: what is no bulk stream at all fails with a status of its own, and a client that
+    // waits to be asked for the body is asked.
+    let first = reader.event().await?;
     let (answers, answered) = mpsc::channel(ANSWERS_QUEUED_MAX);
     let storer = Storer {
         server: Arc::clone(&call.server),
@@ -61,7 +64,7 @@ pub(super) async fn route(mut call: Call) -> Outcome {
         answers,
     };
     // A task of its own: files that arrived whole are stored even when the client does not wait for the answer.
-    tokio::spawn(storer.run(body));
+    tokio::spawn(storer.run(reader, first));
     let lines = stream::unfold(answered, |mut answered| async move {
         let line: Bytes = answered.recv().await?;
         Some((Ok::<_, BodyError>(line), answered))
@@ -89,16 +92,9 @@ struct Storer {
 }
 
 impl Storer {
-    async fn run(self, body: BodyStream) {
+    async fn run(self, reader: Reader, first: Event) {
         let (files, incoming) = mpsc::channel(1);
-        let reader = Reader {
-            server: Arc::clone(&self.server),
-            body,
-            decoder: Decoder::new(),
-            input: Bytes::new(),
-            files,
-        };
-        let (read, count) = tokio::join!(reader.run(), self.store_all(incoming));
+        let (read, count) = tokio::join!(reader.run(first, files), self.store_all(incoming));
         let last = match read {
             Ok(()) => serde_json::json!({ "end": true, "count": count }),
             Err(failure) => {
@@ -184,26 +180,26 @@ struct Reader {
     body: BodyStream,
     decoder: Decoder,
     input: Bytes,
-    files: mpsc::Sender<Incoming>,
 }
 
 impl Reader {
-    async fn run(mut self) -> Outcome<()> {
+    async fn run(mut self, first: Event, files: mpsc::Sender<Incoming>) -> Outcome<()> {
+        let mut event = first;
         loop {
-            match self.event().await? {
+            match event {
                 Event::FileStart(header) => {
-                    if !self.file(header).await? {
+                    if !self.file(header, &files).await? {
                         return Ok(());
                     }
                 }
                 Event::End => break,
                 Event::Error(_) => {
-                    return Err(Failure::invalid(
-                        "a bulk put has file frames and an end frame",
-                    ));
+                    let why = "a bulk put has file frames and an end frame";
+                    return Err(Failure::invalid(why));
                 }
                 Event::Data(_) | Event::FileEnd => {}
             }
+            event = self.event().await?;
         }
         // Reads to the end of the body: the connection stays usable, and bytes behind the end are noticed.
         while let Some(piece) = incoming::next(&mut self.body).await {
@@ -214,7 +210,7 @@ impl Reader {
     }
 
     /// Hands one file on; false when nobody takes files any more.
-    async fn file(&mut self, header: FileHeader) -> Outcome<bool> {
+    async fn file(&mut self, header: FileHeader, files: &mpsc::Sender<Incoming>) -> Outcome<bool> {
         let room = u32::try_from(header.size).unwrap_or(u32::MAX);
         let permit = (header.size <= WHOLE_FILE_BYTES_MAX)
             .then(|| {
@@ -224,20 +220,24 @@ impl Reader {
             })
             .flatten();
         match permit {
-            Some(permit) => self.whole(header, permit).await,
+            Some(permit) => self.whole(header, permit, files).await,
             // Large, or no memory left: never waits for memory, which others' stalled bodies might hold.
-            None => self.piecewise(header).await,
+            None => self.piecewise(header, files).await,
         }
     }
 
-    async fn whole(&mut self, header: FileHeader, permit: OwnedSemaphorePermit) -> Outcome<bool> {
+    async fn whole(
+        &mut self,
+        header: FileHeader,
+        permit: OwnedSemaphorePermit,
+        files: &mpsc::Sender<Incoming>,
+    ) -> Outcome<bool> {
         let mut pieces = Vec::new();
         while let Event::Data(piece) = self.event().await? {
             pieces.push(Ok::<_, BodyBroken>(piece));
         }
         let body: BodyStream = Box::pin(stream::iter(pieces));
-        Ok(self
-            .files
+        Ok(files
             .send(Incoming {
                 header,
                 body,
@@ -247,14 +247,17 @@ impl Reader {
             .is_ok())
     }
 
-    async fn piecewise(&mut self, header: FileHeader) -> Outcome<bool> {
+    async fn piecewise(
+        &mut self,
+        header: FileHeader,
+        files: &mpsc::Sender<Incoming>,
+    ) -> Outcome<bool> {
         let (pieces, arriving) = mpsc::channel(PIECES_QUEUED_MAX);
         let body: BodyStream = Box::pin(stream::unfold(arriving, |mut arriving| async move {
             let piece: Result<Bytes, BodyBroken> = arriving.recv().await?;
             Some((piece, arriving))
         }));
-        if self
-            .files
+        if files
             .send(Incoming {
                 header,
                 body,

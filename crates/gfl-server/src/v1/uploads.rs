@@ -14,7 +14,7 @@ use gfl_api::limits::{LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX};
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
 use gfl_api::v1::UploadList;
-use gfl_core::auth::Caller;
+use gfl_core::auth::{Caller, Verb};
 use gfl_core::files::{Begin, Part, UploadState, UploadStatus};
 use gfl_core::limits::FINGERPRINT_CHARS_MAX;
 use http::header::{CACHE_CONTROL, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION};
@@ -60,6 +60,11 @@ async fn begin(call: Call, caller: Caller) -> Outcome {
     let path = query
         .get("path")
         .ok_or_else(|| Failure::invalid("?path= is missing: where the file is to be stored"))?;
+    let path = FilePath::parse(path)?;
+    // Before everything else that may be wrong: who may not write here learns nothing more.
+    if caller.may(Verb::Overwrite, &path).is_err() {
+        caller.may(Verb::Create, &path)?;
+    }
     if call
         .header(UPLOAD_COMPLETE)
         .as_deref()
@@ -76,7 +81,7 @@ async fn begin(call: Call, caller: Caller) -> Outcome {
         ));
     }
     let begin = Begin {
-        path: FilePath::parse(path)?,
+        path,
         len: length(&call)?,
         fingerprint: call.header(GFL_FINGERPRINT).map(fingerprint).transpose()?,
         meta: fields::meta(&call)?,
@@ -210,21 +215,27 @@ async fn append(mut call: Call, caller: Caller, id: &str) -> Outcome {
         .as_deref()
         .and_then(parse_boolean)
         .ok_or_else(|| Failure::invalid("send Upload-Complete: ?1 with the last bytes, else ?0"))?;
-    let bodyless = call.body.declared_bytes() == Some(0);
-    if completes {
+    let known = call.app().upload_status(&caller, id).await?;
+    if completes && known.state != UploadState::Receiving {
         // Asked again after the answer was lost: the bytes, if any, are there already.
-        let settled = call.app().upload_status(&caller, id).await?.state != UploadState::Receiving;
-        if settled {
-            return complete(&call, &caller, id).await;
-        }
+        return complete(&call, &caller, id).await;
     }
-    if bodyless {
+    let declared = call.body.declared_bytes();
+    if declared == Some(0) {
         let status = call.app().upload_fence(&caller, id).await?;
         check_offset(&status, offset, completes)?;
         if completes {
             return complete(&call, &caller, id).await;
         }
         return Ok(not_complete(&status));
+    }
+    if let (Some(declared), Some(len)) = (declared, known.len)
+        && offset.saturating_add(declared) > len
+    {
+        return Err(Failure::new(
+            Code::LengthMismatch,
+            format!("{declared} bytes from {offset} on pass the announced length of {len}"),
+        ));
     }
     let body = call.take_body().into_stream();
     let received = call.app().upload_append(&caller, id, offset, body).await;
