@@ -1,1 +1,146 @@
-fn main() {}
+//! The GoFlux Lite client.
+//!
+//! `main` reads as the story: words, settings, server, command, exit code. Everything that prints is in `ui`,
+//! everything that speaks HTTP in `remote`, everything that moves content in `transfer`.
+
+mod args;
+mod commands;
+mod config;
+mod exit;
+mod local;
+mod remote;
+mod transfer;
+mod ui;
+
+use args::{ArgsError, Invocation};
+use exit::Exit;
+use std::process::ExitCode;
+use std::time::Duration;
+use ui::{Ui, Voice};
+
+/// Network on two threads; hashing and disks have their own.
+const NETWORK_THREADS: usize = 2;
+/// Threads for hashing and disks: one a connection, and some to spare.
+const BLOCKING_THREADS_MAX: usize = 96;
+/// What is still running after Ctrl-C gets this long to end by itself.
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    let Ok(words) = words() else {
+        return complain(&ArgsError::Flag("arguments must be utf-8".into()));
+    };
+    let invocation = match args::parse(&words) {
+        Ok(invocation) => invocation,
+        Err(error) => return complain(&error),
+    };
+    let ui = Ui::new(invocation.voice);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            ui.error(&anyhow::Error::new(error).context("cannot start"));
+            return Exit::Failure.into();
+        }
+    };
+    let exit = runtime.block_on(run(invocation, &ui));
+    runtime.shutdown_timeout(SHUTDOWN_GRACE);
+    exit.into()
+}
+
+/// Runs the command until it ends or a signal ends it. Dropping it leaves everything resumable.
+async fn run(invocation: Invocation, ui: &std::sync::Arc<Ui>) -> Exit {
+    let is_transfer = invocation.command.is_transfer();
+    let command = commands::run(invocation, std::sync::Arc::clone(ui));
+    let signal = tokio::select! {
+        done = command => {
+            ui.progress().end();
+            return match done {
+                Ok(exit) => exit,
+                Err(error) => {
+                    let exit = Exit::of(&error);
+                    if exit != Exit::Ok {
+                        ui.error(&error);
+                    }
+                    exit
+                }
+            };
+        }
+        signal = signals() => signal,
+    };
+    ui.progress().end();
+    ui.note("interrupted");
+    if is_transfer {
+        ui.hint("run the same command again to continue where it stopped");
+    }
+    signal
+}
+
+/// Ctrl-C, or a polite request to end.
+#[cfg(unix)]
+async fn signals() -> Exit {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut int), Ok(mut term)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = int.recv() => Exit::Interrupted,
+        _ = term.recv() => Exit::Terminated,
+    }
+}
+
+/// Ctrl-C.
+#[cfg(not(unix))]
+async fn signals() -> Exit {
+    match tokio::signal::ctrl_c().await {
+        Ok(()) => Exit::Interrupted,
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn words() -> Result<Vec<String>, std::ffi::OsString> {
+    std::env::args_os()
+        .skip(1)
+        .map(std::ffi::OsString::into_string)
+        .collect()
+}
+
+/// What v0.1 said, where it said it, and with its exit codes.
+fn complain(error: &ArgsError) -> ExitCode {
+    let ui = Ui::new(Voice::default());
+    let exit = match error {
+        ArgsError::Help => {
+            ui.note(args::usage_of(None));
+            Exit::Ok
+        }
+        ArgsError::NoCommand => {
+            ui.line(args::usage_of(None));
+            Exit::Failure
+        }
+        ArgsError::Unknown(_) => {
+            ui.line(error);
+            ui.line(args::usage_of(None));
+            Exit::Failure
+        }
+        ArgsError::Missing(command) => {
+            ui.line(args::usage_of(Some(command)));
+            Exit::Failure
+        }
+        ArgsError::NotYet(_) => {
+            ui.error(&anyhow::anyhow!("{error}"));
+            Exit::Failure
+        }
+        ArgsError::Flag(_) => {
+            ui.note(error);
+            ui.note("Usage: gfl [options] <command> [arguments]; `gfl help` tells more");
+            Exit::Usage
+        }
+    };
+    exit.into()
+}

@@ -1,0 +1,284 @@
+//! The command line: words in, an [`Invocation`] out. First what was typed, then what is meant.
+//!
+//! Two rules. Known options are recognised anywhere until `--`. All other words are what they were in v0.1: the
+//! command, its first argument, and the rest joined by single spaces. Reads no file and asks no server.
+
+mod options;
+mod usage;
+
+pub(crate) use usage::of as usage_of;
+
+use crate::transfer;
+use crate::ui::Voice;
+use gfl_api::goflags::{self, FlagError, parse_int};
+use options::Given;
+use std::fmt;
+
+/// Connections at once for one large file, unless told otherwise.
+const PARALLEL_DEFAULT: usize = 4;
+const PARALLEL_MAX: usize = 64;
+const RETRIES_DEFAULT: u32 = 8;
+
+/// What the user wants.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    /// `-config`.
+    pub(crate) config: Option<String>,
+    /// `-server`.
+    pub(crate) server: Option<String>,
+    /// How often to try again.
+    pub(crate) retries: u32,
+    /// How much to say.
+    pub(crate) voice: Voice,
+    /// What to do.
+    pub(crate) command: Command,
+}
+
+/// A command with its arguments.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// The words behind `put` and the wishes.
+    Put {
+        words: Vec<String>,
+        options: transfer::Options,
+    },
+    /// The remote path and where to.
+    Get {
+        remote: String,
+        local: Option<String>,
+        options: transfer::Options,
+    },
+    /// A folder.
+    Ls {
+        path: String,
+        long: bool,
+        recursive: bool,
+    },
+    /// What to delete.
+    Rm { path: String },
+    /// What to make.
+    Mkdir { path: String },
+    /// From, to.
+    Mv {
+        from: String,
+        to: String,
+        overwrite: bool,
+    },
+    /// From, to.
+    Cp {
+        from: String,
+        to: String,
+        overwrite: bool,
+    },
+    /// Of what.
+    Stat { path: String },
+    /// Of what, which version, or only a list.
+    Restore {
+        path: String,
+        version: Option<String>,
+        list: bool,
+    },
+    /// Address and token.
+    Config {
+        address: Option<String>,
+        token: Option<String>,
+        force: bool,
+    },
+    /// Ours and the server's.
+    Version { ask_server: bool },
+    /// Of a command, or of all.
+    Help { topic: Option<String> },
+}
+
+/// Why there is no invocation.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ArgsError {
+    /// `-h`: usage on stderr, exit 0.
+    Help,
+    /// No command: usage on stdout, exit 1, as in v0.1.
+    NoCommand,
+    /// Unknown command: as in v0.1.
+    Unknown(String),
+    /// A command of v0.1 or of a later release.
+    NotYet(String),
+    /// Too few words for a command: its usage on stdout, exit 1, as in v0.1.
+    Missing(&'static str),
+    /// An option that cannot be understood: exit 2, as Go does it.
+    Flag(String),
+}
+
+impl fmt::Display for ArgsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Help | Self::NoCommand | Self::Missing(_) => Ok(()),
+            Self::Unknown(command) => write!(f, "Unknown command: {command}"),
+            Self::NotYet(command) => write!(f, "{command} is not in this release yet"),
+            Self::Flag(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Reads the words behind the program's name.
+pub(crate) fn parse(words: &[String]) -> Result<Invocation, ArgsError> {
+    // In front of the command options are Go's, and an unknown one is an error.
+    let front = goflags::parse(words, &options::front()).map_err(|error| match error {
+        FlagError::Help => ArgsError::Help,
+        other => ArgsError::Flag(other.to_string()),
+    })?;
+    let mut given = Given::from_front(&front);
+    if given.is_on("version") {
+        return invocation(&given, Command::Version { ask_server: false });
+    }
+    let Some((name, rest)) = front.rest.split_first() else {
+        return Err(ArgsError::NoCommand);
+    };
+    let Some(known) = options::of(name) else {
+        return Err(match name.as_str() {
+            "discover" | "update" => ArgsError::NotYet(name.clone()),
+            _ => ArgsError::Unknown(name.clone()),
+        });
+    };
+    let words = given.take(rest, known)?;
+    if given.is_on("help") {
+        return invocation(
+            &given,
+            Command::Help {
+                topic: Some(name.clone()),
+            },
+        );
+    }
+    let command = command(name, words, &given)?;
+    invocation(&given, command)
+}
+
+fn invocation(given: &Given, command: Command) -> Result<Invocation, ArgsError> {
+    Ok(Invocation {
+        config: given.value("config").map(str::to_owned),
+        server: given.value("server").map(str::to_owned),
+        retries: number(given, "retries", u64::from(RETRIES_DEFAULT), 0..=1_000_000)? as u32,
+        voice: Voice {
+            quiet: given.is_on("quiet"),
+            json: given.is_on("json"),
+            verbose: given.is_on("verbose"),
+        },
+        command,
+    })
+}
+
+fn command(name: &str, words: Vec<String>, given: &Given) -> Result<Command, ArgsError> {
+    let missing = |command| ArgsError::Missing(command);
+    let joined = words.join(" ").trim().to_owned();
+    let first = words.first().cloned();
+    let behind = || {
+        words
+            .get(1..)
+            .unwrap_or_default()
+            .join(" ")
+            .trim()
+            .to_owned()
+    };
+    Ok(match name {
+        "put" if words.len() < 2 => return Err(missing("put")),
+        "put" => Command::Put {
+            options: transfer_options(given)?,
+            words,
+        },
+        "get" => Command::Get {
+            remote: first.ok_or(missing("get"))?.trim().to_owned(),
+            local: Some(behind()).filter(|local| !local.is_empty()),
+            options: transfer_options(given)?,
+        },
+        "ls" => Command::Ls {
+            path: if joined.is_empty() {
+                "/".to_owned()
+            } else {
+                joined
+            },
+            long: given.is_on("long"),
+            recursive: given.is_on("recursive"),
+        },
+        "rm" if joined.is_empty() => return Err(missing("rm")),
+        "rm" => Command::Rm { path: joined },
+        "mkdir" if joined.is_empty() => return Err(missing("mkdir")),
+        "mkdir" => Command::Mkdir { path: joined },
+        "stat" if joined.is_empty() => return Err(missing("stat")),
+        "stat" => Command::Stat { path: joined },
+        "restore" if joined.is_empty() => return Err(missing("restore")),
+        "restore" => Command::Restore {
+            path: joined,
+            version: given.value("version").map(str::to_owned),
+            list: given.is_on("list"),
+        },
+        "mv" | "cp" => {
+            // New commands take exactly two words: nothing is guessed about names with spaces.
+            let [from, to] = <[String; 2]>::try_from(words)
+                .map_err(|_| missing(if name == "mv" { "mv" } else { "cp" }))?;
+            let overwrite = given.is_on("overwrite");
+            if name == "mv" {
+                Command::Mv {
+                    from,
+                    to,
+                    overwrite,
+                }
+            } else {
+                Command::Cp {
+                    from,
+                    to,
+                    overwrite,
+                }
+            }
+        }
+        "config" => Command::Config {
+            address: first,
+            token: words.get(1).cloned(),
+            force: given.is_on("force"),
+        },
+        "version" => Command::Version { ask_server: true },
+        _ => Command::Help { topic: first },
+    })
+}
+
+fn transfer_options(given: &Given) -> Result<transfer::Options, ArgsError> {
+    if given.is_on("overwrite") && given.is_on("no-clobber") {
+        return Err(ArgsError::Flag(
+            "--overwrite and --no-clobber exclude each other".into(),
+        ));
+    }
+    Ok(transfer::Options {
+        parallel: number(
+            given,
+            "parallel",
+            PARALLEL_DEFAULT as u64,
+            1..=PARALLEL_MAX as u64,
+        )? as usize,
+        no_clobber: given.is_on("no-clobber"),
+        checksum: given.is_on("checksum"),
+        force: given.is_on("force"),
+        follow: given.is_on("follow"),
+    })
+}
+
+fn number(
+    given: &Given,
+    name: &str,
+    default: u64,
+    allowed: std::ops::RangeInclusive<u64>,
+) -> Result<u64, ArgsError> {
+    let Some(text) = given.value(name) else {
+        return Ok(default);
+    };
+    let wrong =
+        |why: &str| ArgsError::Flag(format!("invalid value {text:?} for flag -{name}: {why}"));
+    let number = parse_int(text).map_err(wrong)?;
+    match u64::try_from(number) {
+        Ok(number) if allowed.contains(&number) => Ok(number),
+        _ => Err(wrong(&format!(
+            "give a number from {} to {}",
+            allowed.start(),
+            allowed.end()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

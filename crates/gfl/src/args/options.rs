@@ -1,0 +1,230 @@
+//! The options: which there are, which command knows which, and how they are found among the other words.
+
+use super::ArgsError;
+use gfl_api::goflags::{Known, Parsed, parse_bool};
+
+/// Options every command knows.
+pub(crate) const GLOBAL: &[Known] = &[
+    Known::value("config"),
+    Known::value("server"),
+    Known::value("retries"),
+    Known::switch("quiet"),
+    Known::switch("q"),
+    Known::switch("verbose"),
+    Known::switch("v"),
+    Known::switch("json"),
+];
+
+const PUT: &[Known] = &[
+    Known::value("parallel"),
+    Known::switch("overwrite"),
+    Known::switch("no-clobber"),
+    Known::switch("checksum"),
+    Known::switch("force"),
+    Known::switch("follow"),
+    Known::switch("L"),
+    Known::switch("recursive"),
+    Known::switch("r"),
+];
+const GET: &[Known] = &[
+    Known::value("parallel"),
+    Known::switch("overwrite"),
+    Known::switch("no-clobber"),
+    Known::switch("checksum"),
+    Known::switch("force"),
+    Known::switch("recursive"),
+    Known::switch("r"),
+];
+const LS: &[Known] = &[
+    Known::switch("long"),
+    Known::switch("l"),
+    Known::switch("recursive"),
+    Known::switch("r"),
+];
+// Always so; what fingers type anyway must not become part of a path.
+const RM: &[Known] = &[
+    Known::switch("recursive"),
+    Known::switch("r"),
+    Known::switch("R"),
+    Known::switch("f"),
+    Known::switch("rf"),
+    Known::switch("fr"),
+    Known::switch("force"),
+];
+const MKDIR: &[Known] = &[Known::switch("p"), Known::switch("parents")];
+const MV: &[Known] = &[Known::switch("overwrite")];
+const CP: &[Known] = &[
+    Known::switch("overwrite"),
+    Known::switch("recursive"),
+    Known::switch("r"),
+];
+const RESTORE: &[Known] = &[Known::value("version"), Known::switch("list")];
+const CONFIG: &[Known] = &[Known::switch("force")];
+
+/// Short names.
+const ALIASES: &[(&str, &str)] = &[
+    ("q", "quiet"),
+    ("v", "verbose"),
+    ("l", "long"),
+    ("r", "recursive"),
+    ("L", "follow"),
+    ("h", "help"),
+];
+
+/// Options known in front of the command.
+pub(crate) fn front() -> Vec<Known> {
+    let mut known = GLOBAL.to_vec();
+    known.push(Known::switch("version"));
+    known
+}
+
+/// Options of a command besides the global ones; none if there is no such command.
+pub(crate) fn of(command: &str) -> Option<&'static [Known]> {
+    Some(match command {
+        "put" => PUT,
+        "get" => GET,
+        "ls" => LS,
+        "rm" => RM,
+        "mkdir" => MKDIR,
+        "mv" => MV,
+        "cp" => CP,
+        "restore" => RESTORE,
+        "config" => CONFIG,
+        "stat" | "version" | "help" => &[],
+        _ => return None,
+    })
+}
+
+/// The options that were given.
+#[derive(Debug, Default)]
+pub(crate) struct Given(Vec<(&'static str, String)>);
+
+impl Given {
+    /// Those in front of the command.
+    pub(crate) fn from_front(parsed: &Parsed) -> Self {
+        Self(
+            parsed
+                .values
+                .iter()
+                .map(|(name, value)| (long_name(name), value.clone()))
+                .collect(),
+        )
+    }
+
+    /// The last value of an option.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .rfind(|(given, _)| *given == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a switch is on.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        self.value(name) == Some("true")
+    }
+
+    /// Takes the known options out of the words behind a command; the other words come back in order.
+    pub(crate) fn take(
+        &mut self,
+        words: &[String],
+        known: &[Known],
+    ) -> Result<Vec<String>, ArgsError> {
+        let mut rest = Vec::new();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                rest.extend(words.cloned());
+                break;
+            }
+            let Some((name, value)) = option_shape(word) else {
+                rest.push(word.clone());
+                continue;
+            };
+            if matches!(name, "h" | "help") {
+                self.0.push(("help", "true".into()));
+                continue;
+            }
+            let Some(option) = known
+                .iter()
+                .chain(GLOBAL)
+                .find(|option| option.name == name)
+            else {
+                refuse_if_meant(word, name, known)?;
+                rest.push(word.clone());
+                continue;
+            };
+            let value = match (option.takes_value, value) {
+                (true, Some(value)) => value.to_owned(),
+                (true, None) => words
+                    .next()
+                    .ok_or_else(|| ArgsError::Flag(format!("flag needs an argument: -{name}")))?
+                    .clone(),
+                (false, None) => "true".to_owned(),
+                (false, Some(value)) => parse_bool(value)
+                    .ok_or_else(|| {
+                        ArgsError::Flag(format!(
+                            "invalid boolean value {value:?} for -{name}: parse error"
+                        ))
+                    })?
+                    .to_string(),
+            };
+            self.0.push((long_name(option.name), value));
+        }
+        Ok(rest)
+    }
+}
+
+fn long_name(name: &'static str) -> &'static str {
+    ALIASES
+        .iter()
+        .find(|(short, _)| *short == name)
+        .map_or(name, |(_, long)| *long)
+}
+
+/// Name and value of a word that looks like an option.
+fn option_shape(word: &str) -> Option<(&str, Option<&str>)> {
+    let body = word.strip_prefix('-')?;
+    let body = body.strip_prefix('-').unwrap_or(body);
+    let (name, value) = match body.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (body, None),
+    };
+    (!name.is_empty()).then_some((name, value))
+}
+
+/// v0.1 took every word behind the command as part of a name. That holds for `-word`; but a mistyped option must not
+/// end up in a file name, so what has two dashes, or is nearly a known option, is refused.
+fn refuse_if_meant(word: &str, name: &str, known: &[Known]) -> Result<(), ArgsError> {
+    let nearest = known
+        .iter()
+        .chain(GLOBAL)
+        .filter(|option| option.name.len() >= 4)
+        .map(|option| (distance(name, option.name), option.name))
+        .min()
+        .filter(|(distance, _)| *distance <= 2);
+    if nearest.is_none() && !word.starts_with("--") {
+        return Ok(());
+    }
+    let meant = nearest
+        .map(|(_, name)| format!("; did you mean --{name}?"))
+        .unwrap_or_default();
+    Err(ArgsError::Flag(format!(
+        "flag provided but not defined: -{name}{meant}\nhint: if {word:?} is a name, put `--` in front of the names"
+    )))
+}
+
+/// Characters to insert, remove or replace to get from one to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().take(64).enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,183 @@
+//! put and get with a v0.1 server: whole files in chunks one after another, nothing resumed, nothing verified.
+
+use super::put::Job;
+use super::{Context, remote_path};
+use crate::exit::{Exit, Failed};
+use crate::local::dest::Place;
+use crate::local::{Source, read_exact_at};
+use crate::remote::{Error, Kind, V0};
+use anyhow::{Context as _, Result};
+use gfl_api::glob;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const CHUNK_BYTES: u64 = crate::remote::V0_CHUNK_BYTES as u64;
+/// A v0.1 server tells no length; what it sends is written beside the file first.
+const PART: &str = ".part";
+
+/// Sends files.
+pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job]) -> Result<()> {
+    if let Some(folder) = jobs.iter().find(|job| job.is_dir) {
+        let message = format!(
+            "{}: the server is GoFlux Lite v0.1 and gfl sends it files only",
+            folder.local.display()
+        );
+        return Err(Error::new(Kind::Refused, message)
+            .with_hint("name the files, or update the server")
+            .into());
+    }
+    context
+        .ui
+        .progress()
+        .begin_bytes("uploading", jobs.iter().map(|job| job.size).sum());
+    for job in jobs {
+        let failed = || format!("upload of {} failed", job.local.display());
+        put_file(context, v0, job).await.with_context(failed)?;
+    }
+    Ok(())
+}
+
+async fn put_file(context: &Context, v0: &V0, job: &Job) -> Result<()> {
+    let ui = &context.ui;
+    V0::check_upload_path(job.remote.as_str())?;
+    let source = Source::open(&job.local)?;
+    let len = source.stamp.size;
+    let name = job
+        .local
+        .file_name()
+        .unwrap_or(job.local.as_os_str())
+        .display();
+    // An empty file is one empty chunk.
+    let total = len.div_ceil(CHUNK_BYTES).max(1);
+    let (prefix, remote) = (&job.prefix, &job.remote);
+    let chunks = if len < CHUNK_BYTES {
+        String::new()
+    } else {
+        format!(" in {total} chunks")
+    };
+    ui.line(format_args!(
+        "{prefix}Uploading {name} ({len} bytes){chunks}..."
+    ));
+    let mut buf = Vec::new();
+    for id in 0..total {
+        let at = id * CHUNK_BYTES;
+        buf.resize(usize::try_from(CHUNK_BYTES.min(len - at))?, 0);
+        read_exact_at(&source.file, &mut buf, at)?;
+        v0.put_chunk(remote.as_str(), id, total, &buf).await?;
+        ui.progress().advance(buf.len() as u64);
+    }
+    if source.has_changed()? {
+        return Err(Failed::new(
+            Exit::Conflict,
+            "it changed while it was sent; send it again",
+        )
+        .into());
+    }
+    ui.line(format_args!(
+        "{prefix}✓ Upload complete: {name} → {remote} ({len} bytes)"
+    ));
+    Ok(())
+}
+
+/// Fetches a file, or all that match.
+pub(super) async fn get(
+    context: &Context,
+    v0: &V0,
+    shown: &str,
+    local: Option<&str>,
+) -> Result<()> {
+    let (path, _) = remote_path(shown)?;
+    let name = path.name().unwrap_or_default();
+    if !glob::has_wildcard(name) {
+        let target = match local {
+            Some(local) if local.ends_with('/') || Path::new(local).is_dir() => {
+                Path::new(local).join(name)
+            }
+            Some(local) => PathBuf::from(local),
+            None => PathBuf::from(name),
+        };
+        return get_file(context, v0, path.as_str(), &target, "").await;
+    }
+    let parent = path.parent().unwrap_or_default();
+    let names = v0.list(&format!("/{}", parent.as_str())).await?;
+    let names: Vec<&String> = names
+        .iter()
+        .filter(|one| glob::go_match(name, one) == Ok(true))
+        .collect();
+    if names.is_empty() {
+        return Err(Error::new(Kind::NotFound, format!("no files match pattern: {shown}")).into());
+    }
+    context
+        .ui
+        .line(format_args!("Found {} files matching {shown}", names.len()));
+    let dir = PathBuf::from(local.unwrap_or("."));
+    for (at, name) in names.iter().enumerate() {
+        // Names from the server go through the path rules before they touch the disk.
+        let remote = parent.join(name)?;
+        let prefix = format!("[{}/{}] ", at + 1, names.len());
+        get_file(context, v0, remote.as_str(), &dir.join(name), &prefix).await?;
+    }
+    context.ui.line(format_args!(
+        "✓ Downloaded {} files to {}",
+        names.len(),
+        dir.display()
+    ));
+    Ok(())
+}
+
+async fn get_file(
+    context: &Context,
+    v0: &V0,
+    remote: &str,
+    target: &Path,
+    prefix: &str,
+) -> Result<()> {
+    let ui = &context.ui;
+    ui.line(format_args!("{prefix}Downloading {remote}..."));
+    ui.progress().begin(remote);
+    let place =
+        Place::named(target).with_context(|| format!("cannot write {}", target.display()))?;
+    let failed = || format!("download of {remote} failed");
+    let mut attempts = v0.http().attempts();
+    loop {
+        match fetch(context, v0, remote, &place).await {
+            Ok(len) => {
+                ui.line(format_args!(
+                    "{prefix}✓ Download complete: {remote} → {} ({len} bytes)",
+                    target.display()
+                ));
+                return Ok(());
+            }
+            Err(error) => {
+                let _ = place.remove(PART);
+                let error = error.downcast::<Error>().with_context(failed)?;
+                v0.http()
+                    .pause(&mut attempts, error)
+                    .await
+                    .with_context(failed)?;
+            }
+        }
+    }
+}
+
+async fn fetch(context: &Context, v0: &V0, remote: &str, place: &Place) -> Result<u64> {
+    let mut answer = v0.download(remote).await?;
+    let told: Option<u64> = answer
+        .header("content-length")
+        .and_then(|text| text.parse().ok());
+    let mut file = place.open(PART)?;
+    file.set_len(0)?;
+    let mut len = 0;
+    while let Some(piece) = answer.piece().await? {
+        tokio::task::block_in_place(|| file.write_all(&piece))?;
+        context.ui.progress().advance(piece.len() as u64);
+        len += piece.len() as u64;
+    }
+    if told.is_some_and(|told| told != len) {
+        return Err(Error::network("the answer was cut short").into());
+    }
+    file.sync_all()?;
+    place.publish(PART)?;
+    place.sync_folder()?;
+    Ok(len)
+}

@@ -1,0 +1,190 @@
+//! `gfl ls`: names as v0.1 showed them, or everything that is known.
+
+use super::{Context, remote_path};
+use crate::exit::Exit;
+use crate::remote::{Listed, Listing, Remote, V0, V1};
+use crate::ui::words;
+use anyhow::{Context as _, Result};
+use gfl_api::FilePath;
+use gfl_api::problem::Code;
+use gfl_api::v1::EntryType;
+
+/// Lists a folder; a file is listed as itself.
+pub(super) async fn run(
+    context: &Context,
+    path: &str,
+    long: bool,
+    recursive: bool,
+) -> Result<Exit> {
+    let (dir, _) = remote_path(path)?;
+    let what = || format!("cannot list {path}");
+    let listed = match &context.remote().await? {
+        Remote::V1(v1) => list(context, v1, path, &dir, long, recursive).await,
+        remote @ Remote::V0(_) if long || recursive || context.ui.is_json() => remote
+            .v1("list with -l, -r or --json")
+            .map(drop)
+            .map_err(Into::into),
+        Remote::V0(v0) => list_v0(context, v0, path).await,
+    };
+    listed.with_context(what)?;
+    Ok(Exit::Ok)
+}
+
+async fn list(
+    context: &Context,
+    v1: &V1,
+    shown: &str,
+    dir: &FilePath,
+    long: bool,
+    recursive: bool,
+) -> Result<()> {
+    let ui = &context.ui;
+    let mut listing = Listing::new(v1, dir.clone(), recursive);
+    let first = match listing.next().await {
+        // v0.1 failed here; showing the file is what `ls` does everywhere else.
+        Err(error) if error.code == Code::NotADirectory => {
+            let entry = v1.entry(dir).await?;
+            return Ok(ui.data(line(
+                ui.is_json(),
+                long,
+                dir,
+                &Listed {
+                    path: dir.clone(),
+                    entry,
+                },
+            )?)?);
+        }
+        other => other?,
+    };
+    let Some(first) = first else {
+        ui.line(format_args!("No files in {shown}"));
+        return Ok(());
+    };
+    if !long {
+        ui.line(format_args!("Files in {shown}:"));
+    }
+    let mut next = Some(first);
+    while let Some(listed) = next {
+        ui.data(line(ui.is_json(), long, dir, &listed)?)?;
+        next = listing.next().await?;
+    }
+    if listing.refused > 0 {
+        ui.warn(format_args!(
+            "{} names that are not valid paths are not shown",
+            listing.refused
+        ));
+    }
+    Ok(())
+}
+
+async fn list_v0(context: &Context, v0: &V0, path: &str) -> Result<()> {
+    let names = v0.list(path).await?;
+    if names.is_empty() {
+        context.ui.line(format_args!("No files in {path}"));
+        return Ok(());
+    }
+    context.ui.line(format_args!("Files in {path}:"));
+    for name in names {
+        context.ui.data(format_args!("  {name}"))?;
+    }
+    Ok(())
+}
+
+fn line(is_json: bool, long: bool, dir: &FilePath, listed: &Listed) -> Result<String> {
+    if is_json {
+        return Ok(serde_json::to_string(&listed.entry)?);
+    }
+    let below = listed
+        .path
+        .as_str()
+        .strip_prefix(dir.as_str())
+        .unwrap_or_default()
+        .trim_start_matches('/');
+    let name = match below {
+        "" => listed.path.name().unwrap_or("/"),
+        below => below,
+    };
+    Ok(if long {
+        long_line(listed, name)
+    } else {
+        format!("  {name}")
+    })
+}
+
+/// Type and mode, size, time, the beginning of the hash, name.
+fn long_line(listed: &Listed, name: &str) -> String {
+    let entry = &listed.entry;
+    let (kind, slash) = match entry.kind {
+        EntryType::Dir => ('d', "/"),
+        _ => ('-', ""),
+    };
+    let size = if listed.is_dir() {
+        "-".to_owned()
+    } else {
+        words::bytes(entry.size)
+    };
+    let mode = entry.mode.as_deref().unwrap_or("----");
+    let time = entry
+        .mtime
+        .as_deref()
+        .map(short_time)
+        .unwrap_or_else(|| "-".to_owned());
+    let b3 = entry
+        .b3
+        .as_deref()
+        .and_then(|hex| hex.get(..12))
+        .unwrap_or("-");
+    format!("{kind}{mode} {size:>10} {time:>16} {b3:12} {name}{slash}")
+}
+
+/// A time in the local zone, to the minute.
+fn short_time(text: &str) -> String {
+    match text.parse::<jiff::Timestamp>() {
+        Ok(time) => time
+            .to_zoned(jiff::tz::TimeZone::system())
+            .strftime("%Y-%m-%d %H:%M")
+            .to_string(),
+        Err(_) => "-".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gfl_api::v1::Entry;
+
+    fn listed(path: &str, kind: EntryType) -> Listed {
+        let path = FilePath::parse(path).unwrap();
+        let entry = Entry {
+            name: path.name().unwrap().into(),
+            kind,
+            size: 2048,
+            mode: Some("0644".into()),
+            b3: Some("ab".repeat(32)),
+            ..Entry::default()
+        };
+        Listed { path, entry }
+    }
+
+    #[test]
+    fn lines() {
+        let dir = FilePath::parse("d").unwrap();
+        let file = listed("d/a b", EntryType::File);
+        assert_eq!(line(false, false, &dir, &file).unwrap(), "  a b");
+        assert_eq!(
+            line(false, false, &FilePath::root(), &file).unwrap(),
+            "  d/a b"
+        );
+        assert_eq!(line(false, false, &file.path, &file).unwrap(), "  a b");
+        assert_eq!(
+            line(false, true, &dir, &file).unwrap(),
+            "-0644     2.0 KB                - abababababab a b"
+        );
+        assert!(
+            line(false, true, &dir, &listed("d/s", EntryType::Dir))
+                .unwrap()
+                .ends_with(" s/")
+        );
+        assert!(line(true, true, &dir, &file).unwrap().starts_with('{'));
+    }
+}

@@ -1,0 +1,26 @@
+//! `gfl mv`: moves or renames on the server.
+
+use super::{Context, remote_path, target};
+use crate::exit::Exit;
+use anyhow::{Context as _, Result};
+use gfl_api::v1::{BatchOp, BatchVerb};
+
+/// Moves.
+pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool) -> Result<Exit> {
+    let (source, _) = remote_path(from)?;
+    let target = target(&source, to)?;
+    let remote = context.remote().await?;
+    let op = BatchOp {
+        op: BatchVerb::Move,
+        path: source.as_str().to_owned(),
+        to: Some(target.as_str().to_owned()),
+        overwrite,
+        ..BatchOp::default()
+    };
+    let moved = remote.v1("move")?.operation(op).await;
+    moved.with_context(|| format!("cannot move {source} to {target}"))?;
+    context
+        .ui
+        .line(format_args!("✓ Moved: {source} → {target}"));
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,398 @@
+//! `gfl put`: which local files, and where each goes. Also the lines v0.1 printed.
+
+use super::{Context, legacy, remote_path};
+use crate::exit::{Exit, Failed, UsageError};
+use crate::remote::{Remote, V1};
+use crate::transfer::{Options, Transfer};
+use anyhow::{Context as _, Result};
+use futures_util::stream::{self, TryStreamExt};
+use gfl_api::{FilePath, glob};
+use std::path::{Path, PathBuf};
+
+/// Up to here several files of one command are sent at once.
+const SIDE_BY_SIDE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// The unit in which v0.1 counted chunks and chose its words.
+const CHUNK_BYTES: u64 = 1024 * 1024;
+
+/// One thing to send.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) local: PathBuf,
+    pub(super) remote: FilePath,
+    pub(super) is_dir: bool,
+    pub(super) size: u64,
+    /// `[2/5] `, or nothing.
+    pub(super) prefix: String,
+}
+
+/// Uploads.
+pub(super) async fn run(context: &Context, words: &[String], options: Options) -> Result<Exit> {
+    let (sources, target) = split(words, |word| Path::new(word).exists());
+    if sources == ["-"] {
+        return from_stdin(context, &target, options).await;
+    }
+    let mut locals = Vec::new();
+    for source in &sources {
+        locals.extend(expand(source)?);
+    }
+    let jobs = plan(&locals, &target)?;
+    let remote = context.remote().await?;
+    let ui = &context.ui;
+    let exit = match &remote {
+        Remote::V1(v1) => {
+            let transfer = Transfer::new(v1, ui, options);
+            let sent = send_all(&transfer, &jobs).await;
+            ui.progress().end();
+            let is_worth_words = jobs.len() > 1
+                || jobs
+                    .iter()
+                    .any(|job| job.is_dir || job.size > SIDE_BY_SIDE_BYTES_MAX);
+            finish(context, &transfer, is_worth_words)?;
+            sent?;
+            transfer.tally.exit()
+        }
+        Remote::V0(v0) => {
+            legacy::put(context, v0, &jobs).await?;
+            Exit::Ok
+        }
+    };
+    if jobs.len() > 1 && exit == Exit::Ok {
+        ui.line(format_args!("✓ Uploaded {} files to {target}", jobs.len()));
+    }
+    Ok(exit)
+}
+
+/// The numbers at the end.
+pub(super) fn finish(
+    context: &Context,
+    transfer: &Transfer<'_>,
+    is_worth_words: bool,
+) -> Result<()> {
+    if context.ui.is_json() {
+        context.ui.data(transfer.tally.to_json())?;
+    } else if is_worth_words {
+        context.ui.note(transfer.tally.to_words());
+    }
+    Ok(())
+}
+
+async fn send_all(transfer: &Transfer<'_>, jobs: &[Job]) -> Result<()> {
+    let total = jobs
+        .iter()
+        .map(|job| if job.is_dir { 0 } else { job.size })
+        .sum();
+    transfer.ui.progress().begin_bytes("uploading", total);
+    let (side_by_side, alone): (Vec<&Job>, Vec<&Job>) = jobs
+        .iter()
+        .partition(|job| !job.is_dir && job.size <= SIDE_BY_SIDE_BYTES_MAX);
+    stream::iter(
+        side_by_side
+            .into_iter()
+            .map(|job| Ok(send_file(transfer, job))),
+    )
+    .try_buffer_unordered(transfer.options.parallel)
+    .try_collect::<()>()
+    .await?;
+    for job in alone {
+        if job.is_dir {
+            send_folder(transfer, job).await?;
+        } else {
+            send_file(transfer, job).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn send_folder(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
+    let Job {
+        local,
+        remote,
+        prefix,
+        ..
+    } = job;
+    transfer
+        .ui
+        .line(format_args!("{prefix}Uploading {}...", local.display()));
+    let sent = transfer.put_folder(local, remote).await;
+    sent.with_context(|| format!("upload of {} failed", local.display()))?;
+    if transfer.tally.exit() == Exit::Ok {
+        transfer.ui.line(format_args!(
+            "{prefix}✓ Upload complete: {} → {remote}",
+            local.display()
+        ));
+    }
+    Ok(())
+}
+
+async fn send_file(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
+    let Job {
+        local,
+        remote,
+        size,
+        prefix,
+        ..
+    } = job;
+    let name = local.file_name().unwrap_or(local.as_os_str()).display();
+    if *size < CHUNK_BYTES {
+        transfer
+            .ui
+            .line(format_args!("{prefix}Uploading {name} ({size} bytes)..."));
+    } else {
+        let chunks = size.div_ceil(gfl_api::plan::part_bytes_for(*size));
+        transfer.ui.line(format_args!(
+            "{prefix}Uploading {name} ({size} bytes) in {chunks} chunks..."
+        ));
+    }
+    transfer.ui.progress().say(name.to_string());
+    let done = transfer.upload(local, remote).await;
+    let done = done.with_context(|| format!("upload of {} failed", local.display()))?;
+    let how = match done.b3.get(..8) {
+        Some(checksum) if done.size < CHUNK_BYTES => format!("checksum: {checksum}"),
+        _ => "verified".to_owned(),
+    };
+    transfer.ui.line(format_args!(
+        "{prefix}✓ Upload complete: {name} → {remote} ({} bytes, {how})",
+        done.size
+    ));
+    Ok(())
+}
+
+async fn from_stdin(context: &Context, target: &str, options: Options) -> Result<Exit> {
+    let (remote, is_folder) = remote_path(target)?;
+    if is_folder {
+        return Err(UsageError(
+            "stdin needs a file name on the server: gfl put - FOLDER/NAME".into(),
+        )
+        .into());
+    }
+    let server = context.remote().await?;
+    let v1: &V1 = server.v1("take a stream from stdin")?;
+    let transfer = Transfer::new(v1, &context.ui, options);
+    context.ui.line(format_args!("Uploading stdin..."));
+    let done = transfer
+        .upload_stdin(&remote)
+        .await
+        .with_context(|| format!("upload to {remote} failed"))?;
+    context.ui.line(format_args!(
+        "✓ Upload complete: stdin → {remote} ({} bytes, verified)",
+        done.size
+    ));
+    finish(context, &transfer, false)?;
+    Ok(Exit::Ok)
+}
+
+/// Which words are local and which is the target: v0.1's rule, but several words that are all files are several
+/// files, as the shell's own wildcards give them.
+fn split(words: &[String], exists: impl Fn(&str) -> bool) -> (Vec<String>, String) {
+    if let [first, middle @ .., last] = words
+        && !middle.is_empty()
+        && middle.iter().all(|word| exists(word))
+    {
+        let sources = std::iter::once(first).chain(middle).cloned().collect();
+        return (sources, last.trim().to_owned());
+    }
+    let (first, rest) = words
+        .split_first()
+        .map_or((String::new(), &[][..]), |(first, rest)| {
+            (first.clone(), rest)
+        });
+    (vec![first], rest.join(" ").trim().to_owned())
+}
+
+/// The files one word stands for: itself if there is such a file, else those that match it.
+fn expand(source: &str) -> Result<Vec<PathBuf>> {
+    let path = PathBuf::from(source);
+    if path.symlink_metadata().is_ok() {
+        return Ok(vec![path]);
+    }
+    if !glob::has_wildcard(source) {
+        return Err(
+            Failed::new(Exit::NotFound, format!("{source}: no such file or folder")).into(),
+        );
+    }
+    let mut found = vec![PathBuf::new()];
+    if source.starts_with('/') {
+        found = vec![PathBuf::from("/")];
+    }
+    for part in source.split('/').filter(|part| !part.is_empty()) {
+        let mut next = Vec::new();
+        for dir in &found {
+            matches(dir, part, &mut next).with_context(|| format!("pattern {source}"))?;
+        }
+        found = next;
+    }
+    found.retain(|path| path.is_file());
+    if found.is_empty() {
+        return Err(
+            Failed::new(Exit::NotFound, format!("no files match pattern: {source}")).into(),
+        );
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The names in `dir` that match one segment of a pattern.
+fn matches(dir: &Path, part: &str, into: &mut Vec<PathBuf>) -> Result<()> {
+    if !glob::has_wildcard(part) {
+        let path = dir.join(part);
+        if path.exists() {
+            into.push(path);
+        }
+        return Ok(());
+    }
+    // A malformed pattern is told even if there is nothing to match.
+    glob::go_match(part, "")?;
+    let list = if dir.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        dir
+    };
+    let Ok(entries) = list.read_dir() else {
+        return Ok(());
+    };
+    for entry in entries.flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| glob::go_match(part, name) == Ok(true))
+        {
+            into.push(dir.join(entry.file_name()));
+        }
+    }
+    Ok(())
+}
+
+/// Where each goes. Several always go into a folder; one goes there if the target says so with a slash.
+fn plan(locals: &[PathBuf], target: &str) -> Result<Vec<Job>> {
+    let (remote, is_folder) = remote_path(target)?;
+    let count = locals.len();
+    let mut jobs = Vec::with_capacity(count);
+    for (at, local) in locals.iter().enumerate() {
+        let meta = local
+            .metadata()
+            .with_context(|| format!("cannot read {}", local.display()))?;
+        let is_content = meta.is_dir() && local.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let remote = if (is_folder || count > 1) && !is_content {
+            let name = local_name(local)?;
+            remote
+                .join(&name)
+                .with_context(|| format!("cannot send {}", local.display()))?
+        } else {
+            remote.clone()
+        };
+        if remote.is_root() && !meta.is_dir() {
+            return Err(UsageError("the target needs a name".into()).into());
+        }
+        let prefix = if count > 1 {
+            format!("[{}/{count}] ", at + 1)
+        } else {
+            String::new()
+        };
+        jobs.push(Job {
+            local: local.clone(),
+            remote,
+            is_dir: meta.is_dir(),
+            size: meta.len(),
+            prefix,
+        });
+    }
+    Ok(jobs)
+}
+
+/// The last name of a path, also of `.` and `..`.
+fn local_name(local: &Path) -> Result<String> {
+    let resolved = match local.file_name() {
+        Some(_) => local.to_owned(),
+        None => local
+            .canonicalize()
+            .with_context(|| format!("cannot read {}", local.display()))?,
+    };
+    let name = resolved.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned)
+        .with_context(|| format!("{}: its name is not utf-8; rename it", local.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn words_of_v01_and_several_files() {
+        let check = |line: &str, sources: &str, target: &str| {
+            let words: Vec<String> = line.split('|').map(str::to_owned).collect();
+            let (got, to) = split(&words, |word| word.starts_with("f"));
+            assert_eq!(
+                (got.join("|").as_str(), to.as_str()),
+                (sources, target),
+                "{line}"
+            );
+        };
+        check("a.txt|b.txt", "a.txt", "b.txt");
+        check("f1|my|remote|name", "f1", "my remote name");
+        check("f1|f2|up/", "f1|f2", "up/");
+        check("x|f2|f3|up", "x|f2|f3", "up");
+        check("f1|f2|my up", "f1|f2", "my up");
+        check("f1|f2|my|up", "f1", "f2 my up");
+        check("f1| spaced ", "f1", "spaced");
+    }
+
+    #[test]
+    fn targets() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        fs::write(dir.path().join("a"), "1").unwrap();
+        fs::write(dir.path().join("b"), "22").unwrap();
+        let check = |locals: &[&str], target: &str, want: &[&str]| {
+            let locals: Vec<PathBuf> = locals
+                .iter()
+                .map(|l| PathBuf::from(format!("{}/{l}", dir.path().display())))
+                .collect();
+            let jobs = plan(&locals, target).unwrap();
+            assert_eq!(
+                jobs.iter().map(|j| j.remote.as_str()).collect::<Vec<_>>(),
+                want,
+                "{locals:?} {target}"
+            );
+        };
+        check(&["a"], "up/", &["up/a"]);
+        check(&["a"], "up", &["up"]);
+        check(&["a"], "/", &["a"]);
+        check(&["a", "b"], "up", &["up/a", "up/b"]);
+        check(&["d"], "up", &["up"]);
+        check(&["d"], "up/", &["up/d"]);
+        check(&["d/"], "up/", &["up"]);
+        check(&["d/"], "/", &[""]);
+        assert_eq!(
+            plan(&[dir.path().join("a"), dir.path().join("b")], "x").unwrap()[1].prefix,
+            "[2/2] "
+        );
+        assert!(plan(&[dir.path().join("missing")], "x").is_err());
+    }
+
+    #[test]
+    fn patterns() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.txt", "b.txt", "c.md", "[x].txt"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        fs::create_dir(dir.path().join("d.txt")).unwrap();
+        fs::write(dir.path().join("d.txt/e.txt"), "").unwrap();
+        let found = |pattern: &str| -> Vec<String> {
+            let found = expand(&format!("{}/{pattern}", dir.path().display())).unwrap_or_default();
+            found
+                .iter()
+                .map(|p| p.strip_prefix(dir.path()).unwrap().display().to_string())
+                .collect()
+        };
+        assert_eq!(found("[a-b].txt"), ["a.txt", "b.txt"]);
+        assert_eq!(
+            found("*.txt"),
+            ["[x].txt", "a.txt", "b.txt"],
+            "folders are left out"
+        );
+        assert_eq!(found("*/e.*"), ["d.txt/e.txt"]);
+        assert_eq!(found("[x].txt"), ["[x].txt"], "a file of that very name");
+        assert!(found("*.rs").is_empty() && found("[a").is_empty() && found("nothing").is_empty());
+    }
+}

@@ -1,0 +1,281 @@
+//! One request after another: fields that every request has, errors out of answers, and trying again.
+//!
+//! Knows nothing of what is asked for. Whether a request may be repeated is the caller's knowledge: [`Http::retrying`]
+//! for those that may, [`Http::once`] for those that must not take effect twice.
+
+use super::body::Body;
+use super::connection::{Answer, Pool};
+use super::retry::{Attempts, Retries};
+use super::{Error, Result, url::Origin};
+use bytes::Bytes;
+use gfl_api::http::HttpDate;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Bytes of an error body that are looked at.
+const PROBLEM_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a JSON answer: the longest page of a listing with the longest paths stays below.
+const JSON_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long nothing may move before a connection counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// The server has something to send at once.
+    Usual,
+    /// The server may have to write or hash much before it answers.
+    Long,
+}
+
+impl Patience {
+    fn stall(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Usual => 30,
+            Self::Long => 300,
+        })
+    }
+}
+
+/// A request to be sent.
+pub(crate) struct Call {
+    method: Method,
+    target: String,
+    fields: Vec<(HeaderName, HeaderValue)>,
+    body: Body,
+    patience: Patience,
+}
+
+/// A server and what every request to it carries. Cloning shares the connections.
+#[derive(Clone)]
+pub(crate) struct Http {
+    pool: Arc<Pool>,
+    authorization: Option<HeaderValue>,
+    retries: Retries,
+    on_retry: Arc<dyn Fn(&Error, Duration) + Send + Sync>,
+}
+
+impl Call {
+    /// A request for `target`: an encoded path with or without query, as in `/v1/files/a`.
+    pub(crate) fn new(method: Method, target: impl Into<String>) -> Self {
+        Self {
+            method,
+            target: target.into(),
+            fields: Vec::new(),
+            body: Body::Empty,
+            patience: Patience::Usual,
+        }
+    }
+
+    /// A GET.
+    pub(crate) fn get(target: impl Into<String>) -> Self {
+        Self::new(Method::GET, target)
+    }
+
+    /// Adds a field. Every value here is made by us; one that cannot stand in a field is left out.
+    pub(crate) fn field(mut self, name: &'static str, value: impl AsRef<str>) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value.as_ref()) {
+            self.fields.push((HeaderName::from_static(name), value));
+        }
+        self
+    }
+
+    /// Adds a field if there is a value.
+    pub(crate) fn field_if(self, name: &'static str, value: Option<impl AsRef<str>>) -> Self {
+        match value {
+            Some(value) => self.field(name, value),
+            None => self,
+        }
+    }
+
+    /// Sets the body.
+    pub(crate) fn body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// Sets a JSON body.
+    pub(crate) fn json(self, value: &impl Serialize) -> Self {
+        // Bodies of gfl-api are plain data, which always serialises.
+        let bytes = serde_json::to_vec(value).unwrap_or_default();
+        self.field("content-type", "application/json")
+            .body(Body::Full(Bytes::from(bytes)))
+    }
+
+    /// Sets how long the server may take.
+    pub(crate) fn patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
+impl Http {
+    /// A server that is asked with this token.
+    pub(crate) fn new(
+        origin: Origin,
+        token: Option<&str>,
+        retries: Retries,
+        on_retry: impl Fn(&Error, Duration) + Send + Sync + 'static,
+    ) -> Result<Self> {
+        let authorization = match token {
+            None => None,
+            Some(token) => {
+                let mut value =
+                    HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                        Error::new(
+                            super::Kind::Auth,
+                            "the token holds characters that no token has",
+                        )
+                        .with_hint("copy it again; a token is 64 hex digits")
+                    })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self {
+            pool: Pool::new(origin),
+            authorization,
+            retries,
+            on_retry: Arc::new(on_retry),
+        })
+    }
+
+    /// Whom we talk to.
+    pub(crate) fn origin(&self) -> &Origin {
+        self.pool.origin()
+    }
+
+    /// Begins a piece of work that may take several tries.
+    pub(crate) fn attempts(&self) -> Attempts {
+        self.retries.begin()
+    }
+
+    /// One request. An answer of 400 or above is an error.
+    pub(crate) async fn send(&self, call: Call) -> Result<Answer> {
+        let origin = self.pool.origin();
+        let mut request = Request::new(call.body);
+        *request.method_mut() = call.method;
+        *request.uri_mut() = format!("{}{}", origin.prefix, call.target)
+            .parse()
+            .map_err(|_| Error::protocol(format!("not a request target: {}", call.target)))?;
+        let fields = request.headers_mut();
+        let host = HeaderValue::from_str(&origin.authority)
+            .map_err(|_| Error::protocol(format!("not a host name: {origin}")))?;
+        fields.insert(header::HOST, host);
+        fields.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if let Some(authorization) = &self.authorization {
+            fields.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        fields.extend(call.fields);
+        let answer = self.pool.send(request, call.patience.stall()).await?;
+        match answer.head.status.as_u16() {
+            status @ 400.. => Err(refusal(status, answer).await),
+            _ => Ok(answer),
+        }
+    }
+
+    /// As [`Http::send`], again and again while that may help. Only for requests that may take effect twice.
+    pub(crate) async fn retrying(&self, mut call: impl FnMut() -> Call) -> Result<Answer> {
+        let mut attempts = self.attempts();
+        loop {
+            match self.send(call()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.pause(&mut attempts, error).await?,
+            }
+        }
+    }
+
+    /// As [`Http::send`], again only if the server surely did nothing: it was not reached, or said so.
+    pub(crate) async fn once(&self, mut call: impl FnMut() -> Call) -> Result<Answer> {
+        let mut attempts = self.attempts();
+        loop {
+            match self.send(call()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) if error.was_not_done() => self.pause(&mut attempts, error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A JSON answer to a request that may be repeated.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        mut call: impl FnMut() -> Call,
+    ) -> Result<T> {
+        let mut attempts = self.attempts();
+        loop {
+            let failed = match self.send(call()).await {
+                Ok(answer) => match parse_json(answer).await {
+                    Ok(value) => return Ok(value),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.pause(&mut attempts, failed).await?;
+        }
+    }
+
+    /// Waits before the next try, or gives the error back if there is to be none.
+    pub(crate) async fn pause(&self, attempts: &mut Attempts, error: Error) -> Result<()> {
+        let Some(delay) = attempts.failed(&error) else {
+            return Err(error);
+        };
+        (self.on_retry)(&error, delay);
+        tokio::time::sleep(delay).await;
+        Ok(())
+    }
+}
+
+/// Names us in the server's log.
+const USER_AGENT: &str = concat!("gfl/", env!("CARGO_PKG_VERSION"));
+
+/// Reads a JSON answer.
+pub(crate) async fn parse_json<T: DeserializeOwned>(answer: Answer) -> Result<T> {
+    let body = answer.bytes(JSON_BYTES_MAX).await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Error::protocol(format!(
+            "the server's answer is not what v1 promises: {error}"
+        ))
+    })
+}
+
+async fn refusal(status: u16, answer: Answer) -> Error {
+    let retry_after = answer
+        .header("retry-after")
+        .and_then(|text| delay_of(text, SystemTime::now()));
+    // The status is known; an error text that cannot be read changes nothing.
+    let body = answer.bytes(PROBLEM_BYTES_MAX).await.unwrap_or_default();
+    Error::from_answer(status, &body, retry_after)
+}
+
+/// `Retry-After`: seconds, or a date.
+fn delay_of(text: &str, now: SystemTime) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let HttpDate(date) = HttpDate::parse(text)?;
+    let date = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(date).ok()?);
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_both_forms() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        assert_eq!(delay_of("5", now), Some(Duration::from_secs(5)));
+        assert_eq!(
+            delay_of("Sun, 06 Nov 1994 08:49:37 GMT", now),
+            Some(Duration::from_secs(7))
+        );
+        assert_eq!(
+            delay_of("Sun, 06 Nov 1993 08:49:37 GMT", now),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(delay_of("soon", now), None);
+    }
+}

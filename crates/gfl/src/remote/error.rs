@@ -1,0 +1,271 @@
+//! What can go wrong between us and a server, sorted by what the caller can do about it.
+//!
+//! Knows nothing of printing; [`crate::ui`] shows the message and the hint, [`crate::exit`] the number.
+
+use gfl_api::problem::{Code, Problem};
+use std::fmt;
+use std::time::Duration;
+
+/// What the caller can do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Get a token, or a better one.
+    Auth,
+    /// Name something that is there.
+    NotFound,
+    /// Look what is there now and decide.
+    Conflict,
+    /// Try again later.
+    Network,
+    /// Trust nothing; transfer again.
+    Integrity,
+    /// Make room.
+    Limit,
+    /// Ask differently.
+    Usage,
+    /// Nothing in general; the message says what.
+    Refused,
+}
+
+/// A failed request, or an answer that cannot be used.
+#[derive(Debug)]
+pub(crate) struct Error {
+    /// What can be done about it.
+    pub(crate) kind: Kind,
+    /// HTTP status, 0 if there was no answer.
+    pub(crate) status: u16,
+    /// Problem code, [`Code::Unknown`] if there was none.
+    pub(crate) code: Code,
+    /// The problem as received, for its members.
+    pub(crate) problem: Option<Box<Problem>>,
+    /// When the server wants to be asked again.
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether the request may have reached the server.
+    is_sent: bool,
+    message: String,
+    hint: Option<&'static str>,
+}
+
+impl Error {
+    /// An error without an answer.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            status: 0,
+            code: Code::Unknown,
+            problem: None,
+            retry_after: None,
+            is_sent: true,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// The connection failed: the same request may succeed on a new one.
+    pub(crate) fn network(message: impl Into<String>) -> Self {
+        Self::new(Kind::Network, message)
+    }
+
+    /// An answer that breaks the protocol.
+    pub(crate) fn protocol(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+            .with_hint("is this a GoFlux Lite server? `gfl version` shows what answers")
+    }
+
+    /// Adds what to do about it.
+    pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
+    }
+
+    /// An answer of 400 or above: problem details where the server sent some, else its text.
+    pub(crate) fn from_answer(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
+        let problem =
+            Problem::parse(body).filter(|p| p.code != Code::Unknown || p.detail.is_some());
+        let message = match &problem {
+            Some(p) => match &p.request_id {
+                Some(id) if status >= 500 => format!("{p} (status {status}, request {id})"),
+                _ => p.to_string(),
+            },
+            None => plain_text(status, body),
+        };
+        let code = problem.as_ref().map_or(Code::Unknown, |p| p.code);
+        let kind = kind_of(status, code);
+        Self {
+            kind,
+            status,
+            code,
+            problem: problem.map(Box::new),
+            retry_after,
+            is_sent: true,
+            message,
+            hint: hint_of(status, code),
+        }
+    }
+
+    /// As [`Error::from_answer`], for a problem inside a larger answer.
+    pub(crate) fn from_problem(status: u16, problem: Option<&Problem>) -> Self {
+        let body = problem.map(Problem::to_json).unwrap_or_default();
+        Self::from_answer(status, body.as_bytes(), None)
+    }
+
+    /// Whether the same request may succeed when repeated: lost connections, 408, 429 and 5xx, but not a full disk
+    /// and not a storage that takes no writes.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self.status {
+            0 => self.kind == Kind::Network,
+            408 | 429 => true,
+            507 => false,
+            500..=599 => self.code != Code::ReadOnlyStorage,
+            _ => false,
+        }
+    }
+
+    /// The connection was never made.
+    pub(crate) fn unreachable(message: impl Into<String>) -> Self {
+        Self {
+            is_sent: false,
+            ..Self::network(message)
+        }
+    }
+
+    /// Whether the request surely had no effect and may be sent again, even one that must not take effect twice.
+    pub(crate) fn was_not_done(&self) -> bool {
+        !self.is_sent || matches!(self.status, 429 | 503)
+    }
+
+    /// What to do about it, if that is known.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        self.hint
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn kind_of(status: u16, code: Code) -> Kind {
+    match (status, code) {
+        (_, Code::DigestMismatch | Code::LengthMismatch) => Kind::Integrity,
+        (_, Code::Quota | Code::TooLarge | Code::StorageFull) => Kind::Limit,
+        (401 | 403, _) => Kind::Auth,
+        (404 | 410, _) => Kind::NotFound,
+        (409 | 412, _) => Kind::Conflict,
+        (413 | 429 | 507, _) => Kind::Limit,
+        (408 | 502 | 503 | 504, _) => Kind::Network,
+        _ => Kind::Refused,
+    }
+}
+
+fn hint_of(status: u16, code: Code) -> Option<&'static str> {
+    Some(match (status, code) {
+        (401, _) => {
+            "set GOFLUX_TOKEN_LITE or run `gfl config HOST:PORT TOKEN`; `gfl-admin create` makes tokens"
+        }
+        (403, _) => {
+            "the token lacks a permission; `gfl-admin create -permissions` makes one that has it"
+        }
+        (_, Code::PreconditionFailed | Code::AlreadyExists) => {
+            "something is there already; `--overwrite` replaces it"
+        }
+        (_, Code::Quota) => "delete something, or ask the server's owner for more room",
+        (_, Code::StorageFull) => {
+            "the server's disk is full; nothing was lost, run the same command again later"
+        }
+        (_, Code::RateLimited) => "wait a little, or use fewer connections with `--parallel 1`",
+        (_, Code::ReadOnlyStorage) => "the server takes no writes at the moment",
+        (_, Code::NameNotStorable | Code::ReservedPath | Code::InvalidPath) => {
+            "choose another name"
+        }
+        _ => return None,
+    })
+}
+
+/// What a server without problem details had to say: its first line, without control characters.
+fn plain_text(status: u16, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() || line.starts_with('<') {
+        return format!("the server answered {status}");
+    }
+    let line: String = line.chars().filter(|c| !c.is_control()).take(300).collect();
+    format!("{line} (status {status})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(code: Code) -> Error {
+        let problem = Problem::new(code);
+        Error::from_answer(problem.status, problem.to_json().as_bytes(), None)
+    }
+
+    #[test]
+    fn what_is_retried() {
+        let retried = [
+            Code::Timeout,
+            Code::RateLimited,
+            Code::Internal,
+            Code::Busy,
+            Code::Unavailable,
+        ];
+        for code in Code::ALL {
+            assert_eq!(
+                answer(*code).is_transient(),
+                retried.contains(code),
+                "{code}"
+            );
+        }
+        for (status, want) in [
+            (408, true),
+            (429, true),
+            (500, true),
+            (502, true),
+            (504, true),
+            (507, false),
+            (400, false),
+            (404, false),
+            (409, false),
+            (413, false),
+        ] {
+            assert_eq!(
+                Error::from_answer(status, b"", None).is_transient(),
+                want,
+                "{status}"
+            );
+        }
+        assert!(Error::network("connection reset").is_transient());
+        assert!(!Error::new(Kind::Integrity, "differs").is_transient());
+    }
+
+    #[test]
+    fn kinds_of_answers() {
+        for (code, want) in [
+            (Code::Unauthenticated, Kind::Auth),
+            (Code::Forbidden, Kind::Auth),
+            (Code::NotFound, Kind::NotFound),
+            (Code::PreconditionFailed, Kind::Conflict),
+            (Code::IsADirectory, Kind::Conflict),
+            (Code::DigestMismatch, Kind::Integrity),
+            (Code::StorageFull, Kind::Limit),
+            (Code::Quota, Kind::Limit),
+            (Code::Unavailable, Kind::Network),
+            (Code::InvalidPath, Kind::Refused),
+        ] {
+            assert_eq!(answer(code).kind, want, "{code}");
+        }
+    }
+
+    #[test]
+    fn texts_of_old_servers_and_proxies() {
+        let text = |body: &str| Error::from_answer(500, body.as_bytes(), None).to_string();
+        assert_eq!(text("delete failed: x\n"), "delete failed: x (status 500)");
+        assert_eq!(text("<html>bad gateway"), "the server answered 500");
+        assert_eq!(text("a\u{1b}[31mb"), "a[31mb (status 500)");
+    }
+}

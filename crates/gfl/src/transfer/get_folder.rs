@@ -1,0 +1,340 @@
+//! A folder from the server: listed page by page, compared with what is here, small files many in one request, large
+//! ones by ranges. Names from the server are parsed before they get here and can only lead below the target.
+
+use super::put_folder::is_same_time;
+use super::small_get::SmallGet;
+use super::{Transfer, blocking};
+use crate::exit::Exit;
+use crate::local::dest::{There, Tree};
+use crate::local::pieces::Pieces;
+use crate::remote::{Listed, Listing};
+use anyhow::{Context, Result};
+use futures_util::future::{try_join, try_join_all, try_join3};
+use gfl_api::FilePath;
+use gfl_api::v1::EntryType;
+use std::path::{Path, PathBuf};
+use tokio::sync::{Mutex, mpsc};
+
+/// Up to here files travel many in one request.
+const SMALL_BYTES_MAX: u64 = 1024 * 1024;
+/// Up to here several at a time, above one at a time over several connections.
+const MEDIUM_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const SMALL_STREAMS: usize = 2;
+const QUEUED: usize = 512;
+/// Entries compared with the disk in one trip to a thread.
+const ENTRIES_PER_LOOK: usize = 256;
+
+/// A file on its way to being fetched.
+pub(super) struct Wanted {
+    /// What the server has.
+    pub(super) listed: Listed,
+    /// Its path below the target.
+    pub(super) below: FilePath,
+}
+
+struct Queues {
+    small: mpsc::Sender<SmallGet>,
+    medium: mpsc::Sender<Wanted>,
+    large: mpsc::Sender<Wanted>,
+}
+
+/// What was found out about some entries.
+#[derive(Default)]
+struct Looked {
+    wanted: Vec<Wanted>,
+    skipped: u64,
+    failed: Vec<(FilePath, String)>,
+}
+
+/// What decides whether a file is fetched.
+#[derive(Clone)]
+struct Rule {
+    no_clobber: bool,
+    force: bool,
+    checksum: bool,
+    pieces: Pieces,
+}
+
+impl Transfer<'_> {
+    /// Fetches everything below `remote` into the folder `local`.
+    pub(crate) async fn get_folder(&self, remote: &FilePath, local: &Path) -> Result<()> {
+        let root = local.to_owned();
+        let tree = blocking(move || Tree::named(&root)).await?;
+        let tree = tree.with_context(|| format!("cannot write to {}", local.display()))?;
+        let (small, smalls) = mpsc::channel(QUEUED);
+        let (medium, mediums) = mpsc::channel(QUEUED);
+        let (large, larges) = mpsc::channel(QUEUED);
+        let queues = Queues {
+            small,
+            medium,
+            large,
+        };
+        let (smalls, mediums, larges) =
+            (Mutex::new(smalls), Mutex::new(mediums), Mutex::new(larges));
+        let sorting = self.look_through(remote, local, queues);
+        let fetching_small =
+            try_join_all((0..SMALL_STREAMS).map(|_| self.fetch_small(local, &smalls)));
+        let fetching_medium =
+            try_join_all((0..self.options.parallel).map(|_| self.fetch_each(local, &mediums)));
+        let fetching = try_join3(
+            fetching_small,
+            fetching_medium,
+            self.fetch_each(local, &larges),
+        );
+        try_join(sorting, fetching).await?;
+        // One call for everything: files fetched so far count as there only when they are durable.
+        blocking(move || tree.sync())
+            .await?
+            .with_context(|| format!("cannot sync {}", local.display()))
+    }
+
+    async fn look_through(&self, remote: &FilePath, local: &Path, queues: Queues) -> Result<()> {
+        let mut listing = Listing::new(self.v1, remote.clone(), true);
+        let rule = Rule {
+            no_clobber: self.options.no_clobber,
+            force: self.options.force,
+            checksum: self.options.checksum,
+            pieces: self.pieces.clone(),
+        };
+        loop {
+            let mut some = Vec::with_capacity(ENTRIES_PER_LOOK);
+            while some.len() < ENTRIES_PER_LOOK
+                && let Some(listed) = listing
+                    .next()
+                    .await
+                    .context("cannot list the server's folder")?
+            {
+                some.push(listed);
+            }
+            if some.is_empty() {
+                break;
+            }
+            let (root, remote, rule) = (local.to_owned(), remote.clone(), rule.clone());
+            let looked = blocking(move || look(root, &remote, some, &rule)).await?;
+            self.sort_in(looked, &queues).await;
+        }
+        for _ in 0..listing.refused {
+            self.tally.fail(Exit::Failure);
+        }
+        if listing.refused > 0 {
+            self.ui.warn(format!(
+                "{} names from the server are not valid paths and were left out",
+                listing.refused
+            ));
+        }
+        Ok(())
+    }
+
+    async fn sort_in(&self, looked: Looked, queues: &Queues) {
+        for (path, why) in looked.failed {
+            self.ui.warn(format!("{path}: {why}"));
+            self.tally.fail(Exit::Failure);
+        }
+        for _ in 0..looked.skipped {
+            self.tally.skip();
+        }
+        for wanted in looked.wanted {
+            let size = wanted.listed.entry.size;
+            self.ui.progress().expect(size);
+            // A closed queue means that its end failed, which ends everything.
+            let _ = match size {
+                0..=SMALL_BYTES_MAX if self.v1.capabilities.has("bulk") => {
+                    queues.small.send(SmallGet::new(wanted)).await.is_ok()
+                }
+                0..=MEDIUM_BYTES_MAX => queues.medium.send(wanted).await.is_ok(),
+                _ => queues.large.send(wanted).await.is_ok(),
+            };
+        }
+    }
+
+    async fn fetch_each(&self, local: &Path, queue: &Mutex<mpsc::Receiver<Wanted>>) -> Result<()> {
+        loop {
+            let wanted = queue.lock().await.recv().await;
+            let Some(wanted) = wanted else { return Ok(()) };
+            self.fetch_one(local, &wanted).await?;
+        }
+    }
+
+    /// Fetches one file. A failure that concerns only this file is reported, and the others go on.
+    pub(super) async fn fetch_one(&self, local: &Path, wanted: &Wanted) -> Result<()> {
+        let path = &wanted.listed.path;
+        self.ui.progress().say(path.as_str());
+        let (root, below) = (local.to_owned(), wanted.below.clone());
+        let place = blocking(move || Tree::named(&root)?.place(&below)).await?;
+        let fetched = match place {
+            Ok(place) => {
+                self.download(path, &wanted.listed.entry, &place, false)
+                    .await
+            }
+            Err(error) => Err(error.into()),
+        };
+        match fetched {
+            Ok(done) => {
+                if !done.is_verified {
+                    self.ui.note(format!(
+                        "{path}: the server has not hashed it yet, only its size was compared"
+                    ));
+                }
+                self.ui.detail(format!("{path} ({} bytes)", done.size));
+            }
+            Err(error) => self.set_aside(path.as_str(), error)?,
+        }
+        Ok(())
+    }
+}
+
+/// Compares entries with the disk, and makes folders. Blocking.
+fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Looked {
+    let mut looked = Looked::default();
+    let mut tree = match Tree::named(&root) {
+        Ok(tree) => tree,
+        Err(error) => {
+            let why = error.to_string();
+            looked.failed = some
+                .into_iter()
+                .map(|listed| (listed.path, why.clone()))
+                .collect();
+            return looked;
+        }
+    };
+    for listed in some {
+        let Some(below) = below(&listed.path, remote) else {
+            continue;
+        };
+        let judged = match listed.entry.kind {
+            EntryType::Dir => tree.make(&below).map(|()| None),
+            EntryType::File => is_wanted(&mut tree, &below, &listed, rule).map(Some),
+            EntryType::Other => Err(std::io::Error::other(
+                "neither file nor folder; a newer gfl may know it",
+            )),
+        };
+        match judged {
+            Ok(None) => {}
+            Ok(Some(true)) => looked.wanted.push(Wanted { listed, below }),
+            Ok(Some(false)) => looked.skipped += 1,
+            Err(error) => looked.failed.push((listed.path, error.to_string())),
+        }
+    }
+    looked
+}
+
+fn is_wanted(
+    tree: &mut Tree,
+    below: &FilePath,
+    listed: &Listed,
+    rule: &Rule,
+) -> std::io::Result<bool> {
+    let place = tree.place(below)?;
+    let Some(there) = place.there()? else {
+        return Ok(true);
+    };
+    if rule.no_clobber {
+        return Ok(false);
+    }
+    let There::File { size, mtime_ns } = there else {
+        return match there {
+            There::Dir => Err(std::io::Error::other("a folder is in the way")),
+            // A symlink or the like is replaced, never written through.
+            _ => Ok(true),
+        };
+    };
+    if rule.force || size != listed.entry.size {
+        return Ok(true);
+    }
+    if !rule.checksum {
+        return Ok(!listed
+            .mtime_ns()
+            .is_some_and(|theirs| is_same_time(theirs, mtime_ns)));
+    }
+    let theirs = listed
+        .entry
+        .b3
+        .as_deref()
+        .and_then(|text| text.parse().ok());
+    let Some(file) = place.open_existing("")? else {
+        return Ok(true);
+    };
+    let ours = super::upload::hash_open(file, &rule.pieces)?;
+    Ok(theirs != Some(ours))
+}
+
+/// A path below a folder, without the folder.
+pub(super) fn below(path: &FilePath, folder: &FilePath) -> Option<FilePath> {
+    let rest = path
+        .as_str()
+        .strip_prefix(folder.as_str())?
+        .trim_start_matches('/');
+    FilePath::parse(rest).ok().filter(|below| !below.is_root())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gfl_api::v1::Entry;
+
+    fn listed(path: &str, size: u64, mtime: &str) -> Listed {
+        let path = FilePath::parse(path).unwrap();
+        let entry = Entry {
+            size,
+            mtime: Some(mtime.into()),
+            path: Some(path.to_string()),
+            ..Entry::default()
+        };
+        Listed { path, entry }
+    }
+
+    #[test]
+    fn equal_files_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("same");
+        std::fs::write(&file, "12345").unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        std::fs::File::options()
+            .write(true)
+            .open(&file)
+            .unwrap()
+            .set_modified(time)
+            .unwrap();
+        std::fs::create_dir(dir.path().join("in-the-way")).unwrap();
+        let some = || {
+            vec![
+                listed("r/same", 5, "2023-11-14T22:13:20Z"),
+                listed("r/in-the-way", 5, "2023-11-14T22:13:20Z"),
+                listed("r/sub/new", 5, "2023-11-14T22:13:20Z"),
+                listed("r/same", 6, "2023-11-14T22:13:20Z"),
+                listed("r/same", 5, "2023-11-14T22:13:21Z"),
+            ]
+        };
+        let mut rule = Rule {
+            no_clobber: false,
+            force: false,
+            checksum: false,
+            pieces: Pieces::default(),
+        };
+        let remote = FilePath::parse("r").unwrap();
+        let count = |rule: &Rule| {
+            let looked = look(dir.path().to_owned(), &remote, some(), rule);
+            (looked.wanted.len(), looked.skipped, looked.failed.len())
+        };
+        assert_eq!(count(&rule), (3, 1, 1));
+        rule.force = true;
+        assert_eq!(count(&rule), (4, 0, 1));
+        rule = Rule {
+            no_clobber: true,
+            force: false,
+            ..rule
+        };
+        assert_eq!(count(&rule), (1, 4, 0));
+    }
+
+    #[test]
+    fn paths_below() {
+        let path = |text| FilePath::parse(text).unwrap();
+        assert_eq!(below(&path("a/b/c"), &path("a")).unwrap().as_str(), "b/c");
+        assert_eq!(
+            below(&path("a/b"), &FilePath::root()).unwrap().as_str(),
+            "a/b"
+        );
+        assert!(below(&path("a"), &path("a")).is_none());
+    }
+}

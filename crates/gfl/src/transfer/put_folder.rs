@@ -1,0 +1,312 @@
+//! A local folder to the server: walked and compared with the server's listing side by side, so that neither has to
+//! stand in memory, and sorted by size into the way each file is sent best.
+
+use super::small_put::SmallFile;
+use super::upload::hash_local;
+use super::{Transfer, blocking};
+use crate::exit::Exit;
+use crate::local::Stamp;
+use crate::local::walk::{Found, Walk, order};
+use crate::remote::{Error, Kind, Listed, Listing};
+use anyhow::{Context, Result};
+use futures_util::future::{try_join, try_join_all, try_join3};
+use gfl_api::FilePath;
+use gfl_api::v1::{BatchOp, BatchVerb};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::{Mutex, mpsc};
+
+/// Up to here files travel many in one request.
+const SMALL_BYTES_MAX: u64 = 1024 * 1024;
+/// Up to here files travel several at a time, above one at a time over several connections.
+const MEDIUM_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Requests with many small files at once.
+const SMALL_STREAMS: usize = 2;
+/// Entries that may wait between two stages.
+const QUEUED: usize = 512;
+const DIRS_PER_REQUEST: usize = 500;
+
+/// A file on its way to being sent.
+pub(super) struct Item {
+    pub(super) local: PathBuf,
+    pub(super) remote: FilePath,
+}
+
+/// Where the sorted entries go.
+struct Queues {
+    small: mpsc::Sender<SmallFile>,
+    medium: mpsc::Sender<Item>,
+    large: mpsc::Sender<Item>,
+    dirs: mpsc::Sender<FilePath>,
+}
+
+impl Transfer<'_> {
+    /// Sends a folder. Files that fail by themselves are reported and counted; what makes all others fail too ends it.
+    pub(crate) async fn put_folder(&self, local: &Path, remote: &FilePath) -> Result<()> {
+        let walk = Walk::new(local, self.options.follow)
+            .with_context(|| format!("cannot read {}", local.display()))?;
+        let (found, mut finds) = mpsc::channel(QUEUED);
+        let walking =
+            blocking(move || walk.into_iter().all(|one| found.blocking_send(one).is_ok()));
+        let (small, smalls) = mpsc::channel(QUEUED);
+        let (medium, mediums) = mpsc::channel(QUEUED);
+        let (large, larges) = mpsc::channel(QUEUED);
+        let (dirs, dirs_out) = mpsc::channel(QUEUED);
+        let queues = Queues {
+            small,
+            medium,
+            large,
+            dirs,
+        };
+        let (smalls, mediums) = (Mutex::new(smalls), Mutex::new(mediums));
+        let sorting = self.sort_out(remote, &mut finds, queues);
+        let sending_small = try_join_all((0..SMALL_STREAMS).map(|_| self.send_small(&smalls)));
+        let sending_medium =
+            try_join_all((0..self.options.parallel).map(|_| self.send_medium(&mediums)));
+        let sending_large = self.send_large(larges);
+        let sending = try_join3(sending_small, sending_medium, sending_large);
+        let making = self.make_dirs(dirs_out);
+        try_join(try_join(sorting, walking), try_join(sending, making)).await?;
+        Ok(())
+    }
+
+    /// Compares what the walk finds with what the server has.
+    async fn sort_out(
+        &self,
+        remote: &FilePath,
+        finds: &mut mpsc::Receiver<Found>,
+        queues: Queues,
+    ) -> Result<()> {
+        let mut there = self.beside(remote).await?;
+        while let Some(found) = finds.recv().await {
+            match found {
+                Found::File { path, local, stamp } => {
+                    let path = remote.join_path(&path)?;
+                    let listed = there.find(&path).await?;
+                    if self.is_wanted(&local, stamp, listed.as_ref()).await {
+                        self.ui.progress().expect(stamp.size);
+                        queues
+                            .take(self.v1.capabilities.has("bulk"), path, local, stamp)
+                            .await;
+                    } else {
+                        self.tally.skip();
+                    }
+                }
+                Found::Dir { path, is_empty } => {
+                    let path = remote.join_path(&path)?;
+                    // Folders with something in them come with it.
+                    let is_there = there
+                        .find(&path)
+                        .await?
+                        .is_some_and(|listed| listed.is_dir());
+                    if is_empty && !is_there {
+                        let _ = queues.dirs.send(path).await;
+                    }
+                }
+                Found::Left { local, what } => {
+                    self.ui
+                        .note(format!("{}: left out, {what}", local.display()));
+                    self.tally.skip();
+                }
+                Found::Failed { local, why } => {
+                    self.ui.warn(format!("{}: {why}", local.display()));
+                    self.tally.fail(Exit::Failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The server's side. Nobody asks when everything is sent anyway.
+    async fn beside(&self, remote: &FilePath) -> Result<Beside<'_>> {
+        let is_asked = !self.options.force || self.options.no_clobber;
+        let is_there = is_asked && self.v1.entry_if_any(remote).await?.is_some();
+        let listing = if is_there {
+            Listing::new(self.v1, remote.clone(), true)
+        } else {
+            Listing::empty(self.v1, remote.clone())
+        };
+        Ok(Beside {
+            listing,
+            next: None,
+        })
+    }
+
+    async fn is_wanted(&self, local: &Path, stamp: Stamp, listed: Option<&Listed>) -> bool {
+        let Some(listed) = listed.filter(|listed| !listed.is_dir()) else {
+            return true;
+        };
+        if self.options.no_clobber || self.options.force {
+            return !self.options.no_clobber;
+        }
+        if listed.entry.size != stamp.size {
+            return true;
+        }
+        if !self.options.checksum {
+            return !listed
+                .mtime_ns()
+                .is_some_and(|theirs| is_same_time(theirs, stamp.mtime_ns));
+        }
+        match (
+            listed
+                .entry
+                .b3
+                .as_deref()
+                .and_then(|text| text.parse().ok()),
+            hash_local(local, &self.pieces).await,
+        ) {
+            (Some(theirs), Ok(ours)) => ours != theirs,
+            // Sending it says what is wrong with it.
+            _ => true,
+        }
+    }
+
+    async fn send_medium(&self, queue: &Mutex<mpsc::Receiver<Item>>) -> Result<()> {
+        loop {
+            let item = queue.lock().await.recv().await;
+            let Some(item) = item else { return Ok(()) };
+            self.send_item(&item).await?;
+        }
+    }
+
+    async fn send_large(&self, mut queue: mpsc::Receiver<Item>) -> Result<()> {
+        while let Some(item) = queue.recv().await {
+            self.send_item(&item).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends one file. A failure that concerns only this file is reported, and the others go on.
+    pub(super) async fn send_item(&self, item: &Item) -> Result<()> {
+        self.ui.progress().say(item.remote.as_str());
+        match self.upload(&item.local, &item.remote).await {
+            Ok(done) => self
+                .ui
+                .detail(format!("{} ({} bytes)", item.remote, done.size)),
+            Err(error) => self.set_aside(&item.local.display().to_string(), error)?,
+        }
+        Ok(())
+    }
+
+    /// Reports a failed file, or ends everything if no other file can fare better.
+    pub(super) fn set_aside(&self, what: &str, error: anyhow::Error) -> Result<()> {
+        let kind = error.downcast_ref::<Error>().map(|error| error.kind);
+        if matches!(kind, Some(Kind::Auth | Kind::Network | Kind::Limit))
+            || Exit::of(&error) == Exit::Limit
+        {
+            return Err(error.context(what.to_owned()));
+        }
+        self.tally.fail(Exit::of(&error));
+        self.ui.warn(format!("{what}: {error:#}"));
+        Ok(())
+    }
+
+    async fn make_dirs(&self, mut queue: mpsc::Receiver<FilePath>) -> Result<()> {
+        let mut dirs = Vec::new();
+        while queue.recv_many(&mut dirs, DIRS_PER_REQUEST).await > 0 {
+            let ops = dirs.iter().map(|dir| BatchOp {
+                op: BatchVerb::Mkdir,
+                path: dir.as_str().to_owned(),
+                recursive: true,
+                ..BatchOp::default()
+            });
+            let answer = self
+                .v1
+                .batch(ops.collect())
+                .await
+                .context("cannot make folders")?;
+            for (dir, result) in dirs
+                .iter()
+                .zip(&answer.results)
+                .filter(|(_, result)| result.status >= 400)
+            {
+                self.set_aside(
+                    dir.as_str(),
+                    Error::from_problem(result.status, result.problem.as_ref()).into(),
+                )?;
+            }
+            dirs.clear();
+        }
+        Ok(())
+    }
+
+    /// Takes back what the progress line expected of a file that is not sent after all.
+    pub(super) fn count_resent(&self, bytes: u64) {
+        self.tally.resent_bytes.fetch_add(bytes, Relaxed);
+    }
+}
+
+impl Queues {
+    /// Puts a file where its size belongs. A closed queue means that its end failed, which ends everything.
+    async fn take(&self, has_bulk: bool, remote: FilePath, local: PathBuf, stamp: Stamp) {
+        match stamp.size {
+            0..=SMALL_BYTES_MAX if has_bulk => {
+                let _ = self
+                    .small
+                    .send(SmallFile::new(local, remote, stamp.size))
+                    .await;
+            }
+            0..=MEDIUM_BYTES_MAX => {
+                let _ = self.medium.send(Item { local, remote }).await;
+            }
+            _ => {
+                let _ = self.large.send(Item { local, remote }).await;
+            }
+        }
+    }
+}
+
+/// The server's entries, asked for in the order of the walk.
+struct Beside<'a> {
+    listing: Listing<'a>,
+    next: Option<Listed>,
+}
+
+impl Beside<'_> {
+    /// The entry of this path, if there is one. Paths must be asked for in order.
+    async fn find(&mut self, path: &FilePath) -> Result<Option<Listed>> {
+        loop {
+            if self.next.is_none() {
+                self.next = self
+                    .listing
+                    .next()
+                    .await
+                    .context("cannot list the server's folder")?;
+            }
+            let Some(next) = &self.next else {
+                return Ok(None);
+            };
+            match order(&next.path, path) {
+                std::cmp::Ordering::Less => self.next = None,
+                std::cmp::Ordering::Equal => return Ok(self.next.take()),
+                std::cmp::Ordering::Greater => return Ok(None),
+            }
+        }
+    }
+}
+
+/// Whether two times are the same, where one side may keep only whole seconds.
+pub(super) fn is_same_time(a: i64, b: i64) -> bool {
+    const SECOND: i64 = 1_000_000_000;
+    let is_whole = a.rem_euclid(SECOND) == 0 || b.rem_euclid(SECOND) == 0;
+    a == b || (is_whole && a.div_euclid(SECOND) == b.div_euclid(SECOND))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (a, b, same) in [
+            (5, 5, true),
+            (5, 6, false),
+            (1_000_000_000, 1_999_999_999, true),
+            (1_000_000_001, 1_999_999_999, false),
+            (-1, -1_000_000_000, true),
+            (0, 1_000_000_000, false),
+        ] {
+            assert_eq!(is_same_time(a, b), same, "{a} {b}");
+        }
+    }
+}

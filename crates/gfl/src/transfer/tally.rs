@@ -1,0 +1,145 @@
+//! What was done, in numbers.
+//!
+//! Counts; knows nothing of what it counts.
+
+use crate::exit::Exit;
+use crate::ui::words;
+use serde_json::json;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// The counters of one command.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    began: Instant,
+    /// Files transferred.
+    pub(crate) files: AtomicU64,
+    /// Bytes of content of those files.
+    pub(crate) bytes: AtomicU64,
+    /// Bytes of content that crossed the wire, however often.
+    pub(crate) moved_bytes: AtomicU64,
+    /// Bytes that crossed it more than once.
+    pub(crate) resent_bytes: AtomicU64,
+    /// Bytes that an earlier run had transferred already.
+    pub(crate) resumed_bytes: AtomicU64,
+    /// Files left alone because they are the same, or were not to be touched.
+    pub(crate) skipped: AtomicU64,
+    /// Files that failed.
+    pub(crate) failed: AtomicU64,
+    exit: Mutex<Exit>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            files: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            moved_bytes: AtomicU64::default(),
+            resent_bytes: AtomicU64::default(),
+            resumed_bytes: AtomicU64::default(),
+            skipped: AtomicU64::default(),
+            failed: AtomicU64::default(),
+            exit: Mutex::new(Exit::Ok),
+        }
+    }
+}
+
+impl Tally {
+    /// A file of `bytes` is done.
+    pub(crate) fn done(&self, bytes: u64) {
+        self.files.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// A file was left alone.
+    pub(crate) fn skip(&self) {
+        self.skipped.fetch_add(1, Relaxed);
+    }
+
+    /// A file failed.
+    pub(crate) fn fail(&self, exit: Exit) {
+        self.failed.fetch_add(1, Relaxed);
+        if let Ok(mut so_far) = self.exit.lock() {
+            *so_far = so_far.and(exit);
+        }
+    }
+
+    /// The exit code of the failures so far.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit.lock().map_or(Exit::Failure, |exit| *exit)
+    }
+
+    /// The counters for scripts.
+    pub(crate) fn to_json(&self) -> String {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        json!({
+            "files": get(&self.files),
+            "bytes": get(&self.bytes),
+            "seconds": (self.began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
+            "moved_bytes": get(&self.moved_bytes),
+            "resent_bytes": get(&self.resent_bytes),
+            "resumed_bytes": get(&self.resumed_bytes),
+            "skipped": get(&self.skipped),
+            "failed": get(&self.failed),
+        })
+        .to_string()
+    }
+
+    /// The counters for people: `3 files, 1.2 GB in 4.2 s (300.0 MB/s), 5 skipped`.
+    pub(crate) fn to_words(&self) -> String {
+        self.words_after(self.began.elapsed())
+    }
+
+    fn words_after(&self, time: Duration) -> String {
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        let mut text = format!(
+            "{}, {} in {} ({})",
+            words::count(get(&self.files), "file", "files"),
+            words::bytes(get(&self.bytes)),
+            words::span(time),
+            words::rate(get(&self.moved_bytes), time),
+        );
+        for (count, what) in [
+            (&self.resumed_bytes, "were there already"),
+            (&self.resent_bytes, "sent twice"),
+        ] {
+            if get(count) > 0 {
+                text.push_str(&format!(", {} {what}", words::bytes(get(count))));
+            }
+        }
+        for (count, what) in [(&self.skipped, "skipped"), (&self.failed, "failed")] {
+            if get(count) > 0 {
+                text.push_str(&format!(", {} {what}", get(count)));
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_json() {
+        let tally = Tally::default();
+        tally.done(3 << 20);
+        tally.moved_bytes.store(2 << 20, Relaxed);
+        tally.resumed_bytes.store(1 << 20, Relaxed);
+        tally.skip();
+        assert_eq!(
+            tally.words_after(Duration::from_secs(2)),
+            "1 file, 3.0 MB in 2.0 s (1.0 MB/s), 1.0 MB were there already, 1 skipped"
+        );
+        let json: serde_json::Value = serde_json::from_str(&tally.to_json()).unwrap();
+        assert_eq!(
+            (&json["files"], &json["bytes"], &json["failed"]),
+            (&1.into(), &(3 << 20).into(), &0.into())
+        );
+        assert_eq!(tally.exit(), Exit::Ok);
+        tally.fail(Exit::Auth);
+        assert_eq!(tally.exit(), Exit::Auth);
+    }
+}

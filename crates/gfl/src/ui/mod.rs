@@ -1,0 +1,160 @@
+//! Everything the program says. stdout is data and the lines scripts of v0.1 look for, stderr is talk.
+//!
+//! Knows nothing of servers and files. Nothing else in this crate prints.
+
+mod progress;
+pub(crate) mod words;
+
+pub(crate) use progress::Progress;
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+/// How much is said, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Voice {
+    /// Only errors, and data that was asked for.
+    pub(crate) quiet: bool,
+    /// Machine-readable data on stdout instead of the usual lines.
+    pub(crate) json: bool,
+    /// Every file and every retry.
+    pub(crate) verbose: bool,
+}
+
+/// The program's voice.
+pub(crate) struct Ui {
+    voice: Voice,
+    colour: bool,
+    out_is_terminal: bool,
+    progress: Progress,
+}
+
+impl Ui {
+    /// Looks once where the output goes and what the environment wants.
+    pub(crate) fn new(voice: Voice) -> Arc<Self> {
+        let err_is_terminal = std::io::stderr().is_terminal();
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let colour = !set("NO_COLOR") && (set("CLICOLOR_FORCE") || (err_is_terminal && !is_dumb));
+        Arc::new(Self {
+            voice,
+            colour,
+            out_is_terminal: std::io::stdout().is_terminal(),
+            progress: Progress::new(err_is_terminal && !is_dumb && !voice.quiet),
+        })
+    }
+
+    /// The progress line.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Whether answers are wanted as JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.voice.json
+    }
+
+    /// A line v0.1 printed on stdout, for people and for scripts that look for it. It is talk all the same: nobody
+    /// reading it is no reason to stop a transfer.
+    pub(crate) fn line(&self, text: impl Display) {
+        if !self.voice.quiet && !self.voice.json {
+            let _ = self.write_out(&format!("{}\n", self.shown(&text.to_string())));
+        }
+    }
+
+    /// A line of data that was asked for. Fails when nobody reads it any more.
+    pub(crate) fn data(&self, text: impl Display) -> std::io::Result<()> {
+        self.write_out(&format!("{}\n", self.shown(&text.to_string())))
+    }
+
+    /// Bytes of data as they are.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> std::io::Result<()> {
+        std::io::stdout().lock().write_all(bytes)
+    }
+
+    /// Ends raw output.
+    pub(crate) fn flush(&self) -> std::io::Result<()> {
+        std::io::stdout().lock().flush()
+    }
+
+    /// Something worth knowing.
+    pub(crate) fn note(&self, text: impl Display) {
+        if !self.voice.quiet {
+            self.write_err(&format!("{text}\n"));
+        }
+    }
+
+    /// Something that matters only to those who asked for details.
+    pub(crate) fn detail(&self, text: impl Display) {
+        if self.voice.verbose {
+            self.write_err(&format!("{text}\n"));
+        }
+    }
+
+    /// Something that may be wrong.
+    pub(crate) fn warn(&self, text: impl Display) {
+        self.write_err(&format!("{}: {text}\n", self.painted("warning", 33)));
+    }
+
+    /// A failure, with everything known about it and what to do.
+    pub(crate) fn error(&self, error: &anyhow::Error) {
+        let mut text = format!("{}: {error:#}\n", self.painted("error", 31));
+        let hint = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<crate::remote::Error>())
+            .and_then(crate::remote::Error::hint);
+        if let Some(hint) = hint {
+            text.push_str(&format!("{}: {hint}\n", self.painted("hint", 36)));
+        }
+        self.write_err(&text);
+    }
+
+    /// What to do next.
+    pub(crate) fn hint(&self, text: impl Display) {
+        self.write_err(&format!("{}: {text}\n", self.painted("hint", 36)));
+    }
+
+    fn painted(&self, word: &str, colour: u8) -> String {
+        if self.colour {
+            format!("\u{1b}[1;{colour}m{word}\u{1b}[0m")
+        } else {
+            word.to_owned()
+        }
+    }
+
+    /// Names from a server may hold anything; on a terminal they must not act.
+    fn shown(&self, text: &str) -> String {
+        if self.out_is_terminal {
+            words::printable(text)
+        } else {
+            text.to_owned()
+        }
+    }
+
+    fn write_out(&self, text: &str) -> std::io::Result<()> {
+        self.progress.aside(|| {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        })
+    }
+
+    fn write_err(&self, text: &str) {
+        // Control characters could only come from names; our own colours and line ends stay.
+        let text: String = text
+            .chars()
+            .map(|c| {
+                if c.is_control() && !matches!(c, '\n' | '\u{1b}') {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            })
+            .collect();
+        self.progress.aside(|| {
+            // Nobody to hear it, and nothing to be done about that.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        });
+    }
+}
