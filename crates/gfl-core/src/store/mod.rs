@@ -18,6 +18,11 @@ use gfl_api::path::FilePath;
 use gfl_api::tree::Cv;
 use std::sync::Arc;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
+#[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod redo;
 pub mod tree;
@@ -195,10 +200,12 @@ pub trait Store: Send + Sync + 'static {
     async fn reopen(&self, key: &Key) -> Result<Option<Arc<dyn Draft>>>;
     /// Makes these drafts durable: bytes, outboards and names. Groups with others that wait.
     async fn settle(&self, drafts: &[Arc<dyn Draft>]) -> Result<()>;
-    /// Removes a draft that will not be published. Missing is fine.
+    /// Removes a draft that will not be published. Missing is fine (and then its outboard stays: it belongs
+    /// to the published version).
     async fn discard(&self, key: &Key) -> Result<()>;
 
-    /// Puts a settled draft at its path. Redo-safe.
+    /// Puts a settled draft at its path. Redo-safe. After an error the path shows what it showed before and the
+    /// draft is as it was, so that the caller may take its row back.
     async fn publish(&self, publish: &Publish) -> Result<Published>;
     /// Moves what is at `path`, if it has this inode, to kept as `key` (files and whole directories).
     /// Returns whether `key` holds it now. Redo-safe.
@@ -216,19 +223,21 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<bool>;
     /// Makes a directory and its parents. True when the last one is new.
     async fn make_dir(&self, path: &FilePath) -> Result<bool>;
-    /// Sets mtime and mode of a visible file or directory; returns the new state.
+    /// Sets mtime and mode of a visible file or directory, durably; returns the new state. What the server
+    /// needs to serve it (owner may read, and for a directory write and search) stays set.
     async fn set_meta(
         &self,
         path: &FilePath,
         mtime_ns: Option<i64>,
         mode: Option<u32>,
     ) -> Result<Found>;
-    /// Makes renames in these directories, and in the store's own, durable. Missing ones are fine.
+    /// Makes renames in these directories, those above them, and in the store's own, durable. Missing ones
+    /// are fine.
     async fn sync_dirs(&self, dirs: &[FilePath]) -> Result<()>;
     /// Removes kept content (a file or a whole directory) and its outboard. Missing is fine.
     async fn remove_kept(&self, key: &Key) -> Result<()>;
 
-    /// What is at a path.
+    /// What is at a path. Below a file there is nothing.
     async fn stat(&self, path: &FilePath) -> Result<Found>;
     /// What is kept under a key.
     async fn stat_kept(&self, key: &Key) -> Result<Found>;

@@ -2,16 +2,18 @@
 //! cut at will. Must not be used to keep anything.
 
 mod disk;
+mod files;
+mod shelf;
 
 use self::disk::{Body, Disk, Node};
-use super::redo::{self, Seen, Shelf, Step, What};
+use self::files::{MemoryContent, MemoryDraft};
+use super::redo::{self, Shelf};
 use super::{Content, Draft, Found, Named, Names, Place, Publish, Published, Space, Stamp, Store};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use async_trait::async_trait;
 use bytes::Bytes;
 use gfl_api::path::FilePath;
-use gfl_api::tree::Cv;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub struct Memory {
     free_bytes: AtomicU64,
     folds_case: AtomicBool,
     refuses_exchange: AtomicBool,
+    alone: Mutex<()>,
 }
 
 impl Default for Memory {
@@ -33,6 +36,7 @@ impl Default for Memory {
             free_bytes: AtomicU64::new(1 << 50),
             folds_case: AtomicBool::new(false),
             refuses_exchange: AtomicBool::new(false),
+            alone: Mutex::default(),
         }
     }
 }
@@ -139,6 +143,7 @@ impl Memory {
                 Kind::IsADirectory,
                 format!("{} is a folder", shown(name)),
             )),
+            None if name == ROOT => Err(Error::new(Kind::IsADirectory, "/ is a folder")),
             None => Err(nothing(name)),
         }
     }
@@ -176,117 +181,6 @@ fn shown(name: &str) -> &str {
 
 fn nothing(name: &str) -> Error {
     Error::new(Kind::NotFound, format!("{} does not exist", shown(name)))
-}
-
-impl Shelf for Memory {
-    type Spot = String;
-
-    fn spot(&self, path: &FilePath, make: bool, _follow: bool) -> Result<Option<String>> {
-        if path.is_root() {
-            return Err(Error::new(
-                Kind::Invalid,
-                "the storage folder itself cannot be replaced",
-            ));
-        }
-        let mut disk = self.disk.lock();
-        for dir in path.ancestors() {
-            match disk.node(&visible(&dir)) {
-                Some((_, Node::Dir { .. })) => {}
-                None if make => disk.add_dir(&visible(&dir)),
-                Some(_) if make => {
-                    let text = format!("{dir} is a file where a folder is needed");
-                    return Err(Error::new(Kind::NotADirectory, text));
-                }
-                _ => return Ok(None),
-            }
-        }
-        Ok(Some(visible(path)))
-    }
-
-    fn draft_spot(&self, key: &Key) -> String {
-        draft_name(key)
-    }
-
-    fn kept_spot(&self, key: &Key) -> String {
-        kept_name(key)
-    }
-
-    fn passing_spot(&self, ino: u64) -> String {
-        format!("p/{ino}")
-    }
-
-    fn look(&self, spot: &String) -> Result<Option<Seen>> {
-        let disk = self.disk.lock();
-        let Some((_, node)) = disk.node(spot) else {
-            return Ok(None);
-        };
-        let what = if matches!(node, Node::Dir { .. }) {
-            What::Dir
-        } else {
-            What::File
-        };
-        Ok(disk.stamp(spot).map(|stamp| Seen { what, stamp }))
-    }
-
-    fn followed(&self, _path: &FilePath) -> Result<Option<u64>> {
-        Ok(None)
-    }
-
-    fn is_listed(&self, _spot: &String) -> Result<bool> {
-        Ok(true)
-    }
-
-    fn move_new(&self, from: &String, to: &String) -> Result<Step> {
-        let mut disk = self.disk.lock();
-        if disk.names.contains_key(to) {
-            return Ok(Step::Exists);
-        }
-        if !disk.names.contains_key(from) {
-            return Ok(Step::Missing);
-        }
-        disk.rename(from, to);
-        Ok(Step::Done)
-    }
-
-    fn move_over(&self, from: &String, to: &String) -> Result<Step> {
-        let mut disk = self.disk.lock();
-        if !disk.names.contains_key(from) {
-            return Ok(Step::Missing);
-        }
-        disk.rename(from, to);
-        Ok(Step::Done)
-    }
-
-    fn exchange(&self, a: &String, b: &String) -> Result<Step> {
-        if self.refuses_exchange.load(Ordering::Relaxed) {
-            return Ok(Step::Unsupported);
-        }
-        let mut disk = self.disk.lock();
-        if !disk.names.contains_key(a) || !disk.names.contains_key(b) {
-            return Ok(Step::Missing);
-        }
-        disk.exchange(a, b);
-        Ok(Step::Done)
-    }
-
-    fn link(&self, from: &String, to: &String) -> Result<Step> {
-        let mut disk = self.disk.lock();
-        if disk.names.contains_key(to) {
-            return Ok(Step::Exists);
-        }
-        match disk.node(from) {
-            None => return Ok(Step::Missing),
-            Some((_, Node::Dir { .. })) => return Ok(Step::Unsupported),
-            Some(_) => {}
-        }
-        disk.link(from, to);
-        Ok(Step::Done)
-    }
-
-    fn unlink(&self, spot: &String) -> Result<()> {
-        self.disk.lock().remove(spot);
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -534,102 +428,5 @@ impl Store for Memory {
 
     async fn probe(&self) -> Result<()> {
         Ok(())
-    }
-}
-
-struct MemoryDraft {
-    disk: Arc<Mutex<Disk>>,
-    key: Key,
-    ino: u64,
-    body: Arc<Mutex<Body>>,
-}
-
-#[async_trait]
-impl Draft for MemoryDraft {
-    fn key(&self) -> &Key {
-        &self.key
-    }
-
-    async fn write_at(&self, mut offset: u64, data: Vec<Bytes>) -> Result<()> {
-        let total: u64 = data.iter().map(|piece| piece.len() as u64).sum();
-        if offset.saturating_add(total) > crate::limits::FILE_BYTES_MAX {
-            return Err(Error::new(Kind::TooLarge, "no file can be this large"));
-        }
-        let mut body = self.body.lock();
-        for piece in data {
-            body.write(offset, &piece);
-            offset += piece.len() as u64;
-        }
-        Ok(())
-    }
-
-    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
-        Ok(self.body.lock().read(offset, len).into())
-    }
-
-    async fn write_groups(&self, first: u64, values: &[Cv]) -> Result<()> {
-        let mut disk = self.disk.lock();
-        let groups = disk.groups.entry(self.key.as_str().to_owned()).or_default();
-        groups.extend(values.iter().zip(first..).map(|(cv, index)| (index, *cv)));
-        Ok(())
-    }
-
-    async fn read_groups(&self, first: u64, count: usize) -> Result<Vec<Option<Cv>>> {
-        let disk = self.disk.lock();
-        let groups = disk.groups.get(self.key.as_str());
-        let one = |index| groups?.get(&index).copied().filter(|cv| *cv != [0; 32]);
-        Ok((first..).take(count).map(one).collect())
-    }
-
-    async fn sync(&self) -> Result<()> {
-        let name = draft_name(&self.key);
-        if self.disk.lock().sync_file(&name, self.key.as_str()) {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::NotFound,
-            "the received data is gone; start this upload anew",
-        ))
-    }
-
-    async fn finish(&self, size: u64, mtime_ns: i64, mode: Option<u32>) -> Result<Stamp> {
-        let mut disk = self.disk.lock();
-        {
-            let mut body = self.body.lock();
-            body.resize(size);
-            body.mtime_ns = mtime_ns;
-            body.mode = mode.map_or(0o644, |mode| (mode & 0o777) | 0o400);
-        }
-        disk.touch(self.ino, |_| {});
-        let gone = || Error::new(Kind::NotFound, "the received data is gone");
-        disk.stamp(&draft_name(&self.key)).ok_or_else(gone)
-    }
-}
-
-struct MemoryContent {
-    stamp: Stamp,
-    mode: u32,
-    body: Arc<Mutex<Body>>,
-}
-
-#[async_trait]
-impl Content for MemoryContent {
-    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
-        let body = self.body.lock();
-        let left = usize::try_from(body.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        Ok(body.read(offset, len.min(left)).into())
-    }
-
-    fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    fn mode(&self) -> u32 {
-        self.mode
-    }
-
-    async fn unchanged(&self) -> Result<bool> {
-        let body = self.body.lock();
-        Ok((body.size, body.mtime_ns) == (self.stamp.size, self.stamp.mtime_ns))
     }
 }

@@ -1,7 +1,7 @@
 //! Content open for reading. Knows nothing of who reads.
 
-use super::draft::read_some;
 use super::errno::{self, About};
+use super::io::read_some;
 use super::root::file_type;
 use super::stat::{mode, stamp};
 use super::{Inner, hop};
@@ -92,7 +92,7 @@ impl Content for TreeContent {
         hop(move || {
             read_some(file.as_fd(), offset, len)
                 .map(Bytes::from)
-                .map_err(|e| errno::error(e, "read", About::Storage))
+                .map_err(|e| errno::error(e, "read", About::Content))
         })
         .await
     }
@@ -108,6 +108,6 @@ impl Content for TreeContent {
     async fn unchanged(&self) -> Result<bool> {
         // One call on an open descriptor answers from memory: no hop.
         self.is_unchanged()
-            .map_err(|e| errno::error(e, "look at", About::Storage))
+            .map_err(|e| errno::error(e, "look at", About::Content))
     }
 }

@@ -1,8 +1,9 @@
 //! New drafts with old content: shared blocks where the file system can, else copied inside the kernel.
 
 use super::Inner;
-use super::draft::{TreeDraft, read_some, write_all};
+use super::draft::TreeDraft;
 use super::errno::{self, About};
+use super::io::{read_some, write_all};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::limits::IO_BYTES_MAX;

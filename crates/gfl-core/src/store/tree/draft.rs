@@ -2,6 +2,7 @@
 //! Knows no names but its own key.
 
 use super::errno::{self, About};
+use super::io::{read_zeroed, write_all, write_slices};
 use super::stat::{MODE_BITS, mtime, stamp};
 use super::{Inner, hop};
 use crate::error::{Error, Kind, Result};
@@ -12,13 +13,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use gfl_api::tree::Cv;
 use parking_lot::Mutex;
-use rustix::buffer::spare_capacity;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::fs::{
     fallocate, fchmod, fdatasync, fstat, fsync, ftruncate, futimens, openat, unlinkat,
 };
-use rustix::io::{Errno, pread, pwritev, retry_on_intr};
+use rustix::io::{Errno, retry_on_intr};
 use std::io::IoSlice;
 use std::sync::{Arc, Weak};
 
@@ -26,8 +26,6 @@ use std::sync::{Arc, Weak};
 const CV_BYTES: usize = size_of::<Cv>();
 /// Space is reserved on disk from this size on; for smaller files it costs more than it gives.
 const RESERVE_BYTES_MIN: u64 = 1024 * 1024;
-/// Pieces of one `pwritev` (the kernel's `IOV_MAX`).
-const PIECES_MAX: usize = 1024;
 
 /// An open draft.
 #[derive(Debug)]
@@ -53,6 +51,15 @@ struct State {
 pub(super) struct Named {
     pub(super) draft: bool,
     pub(super) groups: bool,
+}
+
+/// What becomes of a handle that is known for the same key already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is the handle of the same file.
+    Wins,
+    /// It is the handle of a file that was discarded.
+    Replaced,
 }
 
 impl Inner {
@@ -85,7 +92,7 @@ impl Inner {
                 Err(_) => {}
             }
         }
-        Ok(self.register(key, file, state))
+        Ok(self.register(key, file, state, Known::Replaced))
     }
 
     /// See [`crate::store::Store::create_whole`].
@@ -106,7 +113,10 @@ impl Inner {
             fstat(&file)
         });
         match done {
-            Ok(stat) => Ok((self.register(key, file, State::default()), stamp(&stat))),
+            Ok(stat) => Ok((
+                self.register(key, file, State::default(), Known::Replaced),
+                stamp(&stat),
+            )),
             Err(errno) => {
                 self.remove_draft_file(key)?;
                 Err(errno::error(errno, "write", About::Draft))
@@ -139,7 +149,7 @@ impl Inner {
             named: Named::default(),
             reserved: true,
         };
-        Ok(Some(self.register(key, file, state)))
+        Ok(Some(self.register(key, file, state, Known::Wins)))
     }
 
     /// See [`crate::store::Store::discard`].
@@ -155,6 +165,7 @@ impl Inner {
             self.remove_draft_file(key)?;
         }
         self.poisoned.lock().remove(key);
+        self.open.lock().remove(key);
         Ok(())
     }
 
@@ -214,9 +225,17 @@ impl Inner {
         open.get(key).and_then(Weak::upgrade)
     }
 
-    fn register(self: &Arc<Self>, key: &Key, file: OwnedFd, state: State) -> Arc<TreeDraft> {
+    fn register(
+        self: &Arc<Self>,
+        key: &Key,
+        file: OwnedFd,
+        state: State,
+        known: Known,
+    ) -> Arc<TreeDraft> {
         let mut open = self.open.lock();
-        if let Some(draft) = open.get(key).and_then(Weak::upgrade) {
+        if known == Known::Wins
+            && let Some(draft) = open.get(key).and_then(Weak::upgrade)
+        {
             return draft;
         }
         let state = Mutex::new(state);
@@ -450,61 +469,4 @@ fn missing_is_fine(result: Result<(), Errno>) -> Result<(), Errno> {
 
 fn groups_offset(first: u64) -> Result<u64, Errno> {
     first.checked_mul(CV_BYTES as u64).ok_or(Errno::FBIG)
-}
-
-/// Writes all pieces one after the other from `offset` on.
-pub(super) fn write_all(fd: BorrowedFd<'_>, offset: u64, data: &[Bytes]) -> Result<(), Errno> {
-    let mut slices: Vec<IoSlice<'_>> = data
-        .iter()
-        .filter(|piece| !piece.is_empty())
-        .map(|piece| IoSlice::new(piece))
-        .collect();
-    write_slices(fd, offset, &mut slices)
-}
-
-fn write_slices(
-    fd: BorrowedFd<'_>,
-    mut offset: u64,
-    slices: &mut [IoSlice<'_>],
-) -> Result<(), Errno> {
-    let total = slices
-        .iter()
-        .fold(0u64, |sum, piece| sum.saturating_add(piece.len() as u64));
-    if offset.saturating_add(total) > i64::MAX as u64 {
-        return Err(Errno::FBIG);
-    }
-    let mut rest = slices;
-    while !rest.is_empty() {
-        let batch = &rest[..rest.len().min(PIECES_MAX)];
-        let written = retry_on_intr(|| pwritev(fd, batch, offset))?;
-        if written == 0 {
-            // A disk that takes nothing without saying why.
-            return Err(Errno::IO);
-        }
-        offset += written as u64;
-        // A short write goes on where it stopped.
-        IoSlice::advance_slices(&mut rest, written);
-    }
-    Ok(())
-}
-
-/// Reads exactly `len` bytes; what lies past the end is zeros.
-fn read_zeroed(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = read_some(fd, offset, len)?;
-    bytes.resize(len, 0);
-    Ok(bytes)
-}
-
-/// Reads up to `len` bytes; fewer only at the end.
-pub(super) fn read_some(fd: BorrowedFd<'_>, offset: u64, len: usize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = Vec::with_capacity(len);
-    while bytes.len() < len {
-        let at = offset.saturating_add(bytes.len() as u64);
-        if at > i64::MAX as u64 || retry_on_intr(|| pread(fd, spare_capacity(&mut bytes), at))? == 0
-        {
-            break;
-        }
-    }
-    bytes.truncate(len);
-    Ok(bytes)
 }

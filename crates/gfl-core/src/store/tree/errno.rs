@@ -15,6 +15,8 @@ pub(super) enum About<'a> {
     Draft,
     /// Replaced or deleted content.
     Kept,
+    /// A file that is open.
+    Content,
     /// The storage folder as a whole.
     Storage,
 }
@@ -25,6 +27,7 @@ impl fmt::Display for About<'_> {
             About::Path(path) => write!(f, "{path}"),
             About::Draft => f.write_str("the received data"),
             About::Kept => f.write_str("the kept version"),
+            About::Content => f.write_str("the file"),
             About::Storage => f.write_str("the storage folder"),
         }
     }

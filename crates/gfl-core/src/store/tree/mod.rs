@@ -11,7 +11,7 @@
 //! ```
 //! - `root` resolves paths beneath the folder (invariant 9), `errno` makes errors, `stat` looks,
 //!   `list` and `spelling` read folders.
-//! - `draft` writes, `settle` makes durable in groups, `copy` clones, `content` reads.
+//! - `draft` writes (by `io`), `settle` makes durable in groups, `copy` clones, `content` reads.
 //! - `shelf` gives [`super::redo`] the single rename steps; `remove` prunes.
 //!
 //! Each method is one hop to a blocking thread around a plain function of [`Inner`].
@@ -22,6 +22,7 @@ mod content;
 mod copy;
 mod draft;
 mod errno;
+mod io;
 mod list;
 mod remove;
 mod root;
@@ -77,6 +78,8 @@ struct Inner {
     poisoned: Mutex<HashSet<Key>>,
     /// Per device: whether it tells names apart by every byte.
     exact_names: Mutex<HashMap<u64, bool>>,
+    /// Held over steps that one call cannot do on this file system.
+    alone: Mutex<()>,
     /// For tests: behaves as on a file system without `renameat2` flags.
     without_rename_flags: AtomicBool,
 }
@@ -107,6 +110,7 @@ impl Tree {
             open: Mutex::default(),
             poisoned: Mutex::default(),
             exact_names: Mutex::default(),
+            alone: Mutex::default(),
             without_rename_flags: AtomicBool::new(false),
         };
         if durability != Durability::None {

@@ -10,6 +10,7 @@
 
 use super::draft::{Named, TreeDraft};
 use super::errno::{self, About};
+use super::root::Lost;
 use super::{Inner, hop};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
@@ -260,8 +261,11 @@ impl Inner {
             let fail = |errno: Errno| errno::error(errno, "keep changes in", About::Path(dir));
             match self.root.open(dir, super::READ_DIR) {
                 Ok(fd) => retry_on_intr(|| fsync(&fd)).map_err(fail)?,
-                Err(lost) if lost.is_missing() => {}
-                Err(lost) => return Err(lost.error("keep changes in", dir)),
+                // A folder of a person's that we may use and not read.
+                Err(Lost::Os(Errno::ACCESS)) => syncfs(&*self.own).map_err(fail)?,
+                Err(Lost::Os(errno)) if !Lost::Os(errno).is_missing() => return Err(fail(errno)),
+                // Gone, or replaced by a link that leads out: nothing of ours is there any more.
+                Err(_) => {}
             }
         }
         self.sync_own()
@@ -303,6 +307,37 @@ fn is_5_8(release: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::SystemClock;
+    use crate::store::Store;
+    use crate::store::tree::Tree;
+
+    #[tokio::test]
+    async fn a_failed_sync_is_never_taken_back() {
+        let dir = tempfile::TempDir::new().unwrap();
+        for durability in [Durability::Batch, Durability::Strict] {
+            let tree = Tree::open(dir.path(), durability).unwrap();
+            let key = Key::new(&SystemClock);
+            let draft = tree.create(&key, None).await.unwrap();
+            tree.settle(std::slice::from_ref(&draft)).await.unwrap();
+            // As `note` does after an EIO, which no test can order from a healthy disk.
+            let handle = tree.inner.live(&key).unwrap();
+            note(
+                &[Arc::clone(&handle)],
+                &[handle.unnamed()],
+                &[Some(Errno::IO)],
+            );
+            drop(handle);
+            assert!(tree.settle(&[draft]).await.is_err());
+            let again = tree.reopen(&key).await.unwrap().unwrap();
+            assert!(tree.settle(std::slice::from_ref(&again)).await.is_err());
+            assert!(again.sync().await.is_err() && again.finish(0, 0, None).await.is_err());
+            tree.discard(&key).await.unwrap();
+            assert!(tree.settle(&[again]).await.is_err(), "and gone is gone");
+            let anew = tree.create(&key, None).await.unwrap();
+            tree.settle(&[anew]).await.unwrap();
+            tree.discard(&key).await.unwrap();
+        }
+    }
 
     #[test]
     fn reads_what_the_kernel_tells() {

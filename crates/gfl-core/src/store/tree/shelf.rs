@@ -10,6 +10,7 @@ use crate::id::Key;
 use crate::store::Found;
 use crate::store::redo::{Seen, Shelf, Step, What};
 use gfl_api::path::FilePath;
+use parking_lot::MutexGuard;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, FileType, RenameFlags, linkat, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
@@ -160,6 +161,10 @@ impl Shelf for Names<'_> {
             }
             result => self.step(result),
         }
+    }
+
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.inner.alone.lock()
     }
 
     fn unlink(&self, spot: &Spot) -> Result<()> {
