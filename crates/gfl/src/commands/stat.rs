@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, shown: &str) -> Result<Exit> {
     if context.ui.is_json() {
         context.ui.data(serde_json::to_string(&entry)?)?;
     } else {
-        for (name, value) in fields(&path.to_string(), &entry) {
+        for (name, value) in fields(shown, &entry) {
             context.ui.data(format_args!("{name:8} {value}"))?;
         }
     }

@@ -48,13 +48,16 @@ pub(crate) struct Call {
     patience: Patience,
 }
 
+/// Is told of every failure that is followed by another try, and of the time until then.
+type OnRetry = dyn Fn(&Error, Duration) + Send + Sync;
+
 /// A server and what every request to it carries. Cloning shares the connections.
 #[derive(Clone)]
 pub(crate) struct Http {
     pool: Arc<Pool>,
     authorization: Option<HeaderValue>,
     retries: Retries,
-    on_retry: Arc<dyn Fn(&Error, Duration) + Send + Sync>,
+    on_retry: Arc<OnRetry>,
 }
 
 impl Call {
@@ -273,7 +276,7 @@ mod tests {
             Some(Duration::from_secs(7))
         );
         assert_eq!(
-            delay_of("Sun, 06 Nov 1993 08:49:37 GMT", now),
+            delay_of("Sat, 06 Nov 1993 08:49:37 GMT", now),
             Some(Duration::ZERO)
         );
         assert_eq!(delay_of("soon", now), None);

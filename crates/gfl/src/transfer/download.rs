@@ -253,7 +253,7 @@ impl<'a> Run<'a> {
             0..PARALLEL_BYTES_MIN => PARALLEL_BYTES_MIN,
             len => plan::part_bytes_for(len),
         };
-        let parts = plan::parts([0..content.len], part_bytes);
+        let parts = plan::parts(std::iter::once(0..content.len), part_bytes);
         Self {
             transfer,
             remote,

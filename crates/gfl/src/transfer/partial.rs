@@ -1,7 +1,8 @@
 //! A download that is not finished: `NAME.part` with the bytes, `NAME.part.gfl` beside it with what they are.
 //!
-//! The notes say which content (entity tag, length) and which of its bytes are on disk. They are written after the
-//! bytes they speak of are durable, so they never claim too much; and what they claim is hashed again before use.
+//! The notes say which content (entity tag, length) and which of its bytes were written. Bytes written outlive the
+//! program but not the machine, so the notes also say which of them were synced, and in which run of the machine they
+//! were taken: after a reboot only the synced ones count. What counts is hashed again before use.
 
 use crate::local::dest::{Place, apply_meta};
 use gfl_api::RangeSet;
@@ -18,8 +19,10 @@ const NOTES: &str = ".part.gfl";
 const NOTES_NEW: &str = ".part.gfl~";
 /// Notes longer than this are none of ours.
 const NOTES_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// How often the notes are brought up to date. At most this much time is lost with the power.
-const NOTE_EVERY: Duration = Duration::from_secs(2);
+/// How often the notes are brought up to date. At most this much is lost when the program is killed.
+const NOTE_EVERY: Duration = Duration::from_millis(100);
+/// How often bytes are synced. At most this much is lost with the power.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// Files up to this size leave nothing behind when they fail: asking again costs less than the notes.
 const NOTED_BYTES_MIN: u64 = 1024 * 1024;
 
@@ -51,6 +54,8 @@ pub(crate) struct Notes {
 struct Last {
     at: Instant,
     bytes: u64,
+    synced_at: Instant,
+    synced: RangeSet,
     /// The download is over: notes written now would speak of a file that is gone.
     is_over: bool,
 }
@@ -83,6 +88,8 @@ impl Partial {
             last: Mutex::new(Last {
                 at: Instant::now(),
                 bytes: have.total(),
+                synced_at: Instant::now(),
+                synced: RangeSet::new(),
                 is_over: false,
             }),
         });
@@ -175,44 +182,51 @@ impl Notes {
         self.content.len >= NOTED_BYTES_MIN && self.content.etag.is_some()
     }
 
-    /// Brings the notes up to date, bytes first, and tells how many there are. Blocking. Unless it is the `last`
-    /// time, only if nobody did so a moment ago.
+    /// Brings the notes up to date and tells how many bytes they speak of. Blocking. Unless it is the `last` time, only
+    /// if nobody did so a moment ago.
     pub(crate) fn write(&self, is_last: bool) -> io::Result<u64> {
         let Ok(mut last) = self.last.lock() else {
             return Ok(0);
         };
-        // Taken before the sync: what is written meanwhile is for the next time.
+        // Taken before any sync: what is written meanwhile is for the next time.
         let have = self
             .written
             .lock()
             .map(|written| written.clone())
             .unwrap_or_default();
-        if last.is_over
-            || (!is_last && last.at.elapsed() < NOTE_EVERY)
-            || (last.bytes == have.total() && self.place.open_existing(NOTES)?.is_some())
-        {
+        let is_early = !is_last && last.at.elapsed() < NOTE_EVERY;
+        if last.is_over || is_early || have.is_empty() {
             return Ok(last.bytes);
         }
-        self.file.sync_data()?;
-        if !have.is_empty() {
-            self.write_text(&have)?;
+        if !is_last && last.synced_at.elapsed() >= SYNC_EVERY {
+            self.file.sync_data()?;
+            (last.synced_at, last.synced) = (Instant::now(), have.clone());
         }
+        self.write_text(&have, &last.synced)?;
         (last.at, last.bytes) = (Instant::now(), have.total());
         Ok(last.bytes)
     }
 
-    fn write_text(&self, have: &RangeSet) -> io::Result<()> {
+    fn write_text(&self, have: &RangeSet, synced: &RangeSet) -> io::Result<()> {
         let notes = json!({
             "gfl": 1,
             "etag": self.content.etag,
             "length": self.content.len,
             "received": have.to_pairs(),
+            "synced": synced.to_pairs(),
+            "boot": boot(),
         });
         let mut file = self.place.open(NOTES_NEW)?;
         file.set_len(0)?;
         file.write_all(notes.to_string().as_bytes())?;
         self.place.rename(NOTES_NEW, NOTES)
     }
+}
+
+/// Names this run of the machine, where the system tells; elsewhere every run counts as another.
+fn boot() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(text.trim().to_owned())
 }
 
 /// Bytes of an unfinished download at this place, whatever it is of.
@@ -237,14 +251,16 @@ fn read_notes(place: &Place) -> io::Result<Option<(Content, RangeSet)>> {
     {
         return Ok(None);
     }
-    Ok(parse_notes(&text))
+    Ok(parse_notes(&text, boot().as_deref()))
 }
 
-fn parse_notes(text: &str) -> Option<(Content, RangeSet)> {
+fn parse_notes(text: &str, boot: Option<&str>) -> Option<(Content, RangeSet)> {
     let value: Value = serde_json::from_str(text).ok()?;
     let etag = value.get("etag")?.as_str()?.to_owned();
     let len = value.get("length")?.as_u64()?;
-    let pairs: Vec<[u64; 2]> = serde_json::from_value(value.get("received")?.clone()).ok()?;
+    let is_same_run = boot.is_some() && value.get("boot")?.as_str() == boot;
+    let list = value.get(if is_same_run { "received" } else { "synced" })?;
+    let pairs: Vec<[u64; 2]> = serde_json::from_value(list.clone()).ok()?;
     let have = RangeSet::from_pairs(pairs.into_iter().map(|pair| (pair[0], pair[1]))).ok()?;
     let is_ours = value.get("gfl")?.as_u64() == Some(1) && have.end() <= len;
     is_ours.then_some((
@@ -349,20 +365,26 @@ mod tests {
 
     #[test]
     fn notes_are_not_believed_blindly() {
-        assert!(
-            parse_notes(r#"{"gfl":1,"etag":"\"a\"","length":10,"received":[[0,5],[7,10]]}"#)
-                .is_some()
-        );
-        for bad in [
-            "",
-            "{}",
-            "[]",
-            r#"{"gfl":2,"etag":"a","length":10,"received":[]}"#,
-            r#"{"gfl":1,"etag":null,"length":10,"received":[]}"#,
-            r#"{"gfl":1,"etag":"a","length":10,"received":[[0,11]]}"#,
-            r#"{"gfl":1,"etag":"a","length":10,"received":[[5,3]]}"#,
-        ] {
-            assert!(parse_notes(bad).is_none(), "{bad}");
+        let good = r#"{"gfl":1,"etag":"\"a\"","length":10,"received":[[0,5],[7,10]],"synced":[[0,2]],"boot":"b"}"#;
+        let have = |boot| parse_notes(good, boot).map(|(_, have)| have.to_pairs());
+        assert_eq!(have(Some("b")).unwrap(), [[0, 5], [7, 10]]);
+        assert_eq!(have(Some("c")).unwrap(), [[0, 2]], "after a reboot");
+        assert_eq!(have(None).unwrap(), [[0, 2]]);
+        let bad = [
+            ("1,", "2,"),
+            ("10,", "9,"),
+            ("[0,5]", "[5,3]"),
+            ("\"received\"", "\"other\""),
+            ("}", ""),
+        ];
+        for (from, to) in bad {
+            assert!(
+                parse_notes(&good.replacen(from, to, 1), Some("b")).is_none(),
+                "{from}"
+            );
+        }
+        for bad in ["", "{}", "[]", "null"] {
+            assert!(parse_notes(bad, Some("b")).is_none(), "{bad}");
         }
         let dir = tempfile::tempdir().unwrap();
         let place = Place::named(&dir.path().join("f")).unwrap();

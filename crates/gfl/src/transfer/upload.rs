@@ -140,7 +140,8 @@ impl Transfer<'_> {
                 have.total()
             ));
         }
-        let parts: Vec<Range<u64>> = plan::parts([0..len], plan::part_bytes_for(len));
+        let parts: Vec<Range<u64>> =
+            plan::parts(std::iter::once(0..len), plan::part_bytes_for(len));
         let session = Session {
             transfer: self,
             source,
