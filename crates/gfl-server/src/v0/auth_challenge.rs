@@ -3,7 +3,6 @@
 use super::{Answer, json};
 use crate::problem::{TextFailure, causes};
 use crate::server::Call;
-use gfl_api::http::format_mtime;
 use gfl_api::v0::{ChallengeBody, json_body, texts};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue};
@@ -20,7 +19,8 @@ pub(super) fn answer(call: &Call) -> Answer {
         text: texts::challenge_failed(error.message()),
         cause: causes(&error),
     })?;
-    let expires_at = format_mtime(challenge.expires_ms.saturating_mul(1_000_000));
+    let expires_at = jiff::Timestamp::from_millisecond(challenge.expires_ms).unwrap_or_default();
+    let expires_at = expires_at.to_string();
     let mut answer = json(json_body(&ChallengeBody {
         nonce: challenge.nonce,
         expires_at,

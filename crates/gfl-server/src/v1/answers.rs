@@ -157,5 +157,7 @@ pub(super) fn upload_info(status: &UploadStatus) -> UploadInfo {
 
 /// A time in Unix milliseconds as RFC 3339.
 pub(super) fn time_ms(ms: i64) -> String {
-    format_mtime(ms.saturating_mul(1_000_000))
+    jiff::Timestamp::from_millisecond(ms)
+        .unwrap_or_default()
+        .to_string()
 }
