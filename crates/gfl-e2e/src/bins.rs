@@ -1,24 +1,37 @@
 //! Where the binaries under test are: beside the test executable, so that a profile tests itself.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
-const NAMES: [&str; 3] = ["gfl-server", "gfl", "gfl-admin"];
+/// Programs that were missing, and whether they could be built: each is tried once.
+static BUILT: Mutex<BTreeMap<String, bool>> = Mutex::new(BTreeMap::new());
 
 /// Fixes the folder of the binaries (xtask, which itself runs from another profile).
 pub fn set_folder(folder: &Path) {
     let _already_set = FOLDER.set(folder.to_path_buf());
 }
 
-/// The program `name`, ready to be started. Builds all of them once when one is missing.
+/// The program `name`, ready to be started; built when it is missing.
 pub fn path(name: &str) -> PathBuf {
-    FOLDER.get_or_init(find).join(name)
+    let folder = FOLDER.get_or_init(beside_us);
+    let program = folder.join(name);
+    if !program.is_file() {
+        let built = {
+            let mut built = BUILT.lock().expect("no holder panics");
+            *built
+                .entry(name.to_owned())
+                .or_insert_with(|| build(folder, name))
+        };
+        assert!(built, "{name} does not build");
+    }
+    program
 }
 
-fn find() -> PathBuf {
+fn beside_us() -> PathBuf {
     let exe = std::env::current_exe().expect("the test knows its own path");
     // target/<profile>/deps/it-… for a test, target/<profile>/xtask for a program.
     let here = exe.parent().expect("an executable has a folder");
@@ -27,17 +40,14 @@ fn find() -> PathBuf {
     } else {
         here
     };
-    if NAMES.iter().any(|n| !folder.join(n).is_file()) {
-        build(folder);
-    }
     folder.to_path_buf()
 }
 
 /// `cargo test -p gfl-e2e` alone builds no binaries: do it here, into the same profile.
-fn build(folder: &Path) {
+fn build(folder: &Path, name: &str) -> bool {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--locked", "--workspace", "--bins"]);
+    command.args(["build", "--locked", "--quiet", "-p", name]);
     if let Some(target) = folder.parent() {
         command.arg("--target-dir").arg(target);
     }
@@ -51,7 +61,7 @@ fn build(folder: &Path) {
         .current_dir(workspace())
         .status()
         .expect("cargo can be started");
-    assert!(status.success(), "the binaries under test do not build");
+    status.success()
 }
 
 /// The root of the repository.

@@ -3,6 +3,7 @@
 //! and digests are computed here. Shared with `xtask demo` and `xtask promises`.
 
 pub mod bins;
+pub mod catalog;
 pub mod data;
 pub mod frames;
 pub mod gfl;

@@ -72,10 +72,8 @@ impl Model {
                 None => return Err(format!("{path}: lost, acknowledged {id:x}")),
             }
         }
-        match seen.keys().find(|p| !self.files.contains_key(*p)) {
-            Some(ghost) => Err(format!(
-                "{ghost}: is there although nobody put it or it was deleted"
-            )),
+        match seen.iter().find(|(p, _)| !self.files.contains_key(*p)) {
+            Some((path, id)) => Err(format!("{path}: holds {id:x}, must not exist")),
             None => Ok(()),
         }
     }

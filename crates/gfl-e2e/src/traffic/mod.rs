@@ -5,6 +5,7 @@ use crate::data::{self, Rng};
 use crate::http::{self, Http, Request, Response};
 use crate::model::{self, Change, Files, Model};
 use crate::server::Server;
+use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ static NEXT_CONTENT: AtomicU64 = AtomicU64::new(1);
 pub fn new_content(len: u64) -> u64 {
     data::mark(NEXT_CONTENT.fetch_add(1, Ordering::SeqCst), len)
 }
+
+const HISTORY_LINES_MAX: usize = 4000;
 
 /// How an operation ended.
 #[derive(Debug)]
@@ -51,6 +54,10 @@ pub struct Worker {
     pub sessions: Vec<Session>,
     /// Paths that were ever written by hand.
     pub by_hand: Vec<String>,
+    /// The last event that was looked at.
+    pub events_seen: i64,
+    /// What was sent and answered, the newest last; part of every violation's message.
+    history: VecDeque<String>,
     /// Operations done, over all rounds.
     pub done: u64,
     /// Disk errors are expected (the power was cut); hand edits are left out.
@@ -67,6 +74,8 @@ impl Worker {
             model: Model::default(),
             sessions: Vec::new(),
             by_hand: Vec::new(),
+            history: VecDeque::new(),
+            events_seen: 0,
             done: 0,
             power,
             rng: Rng::new(seed ^ ((number as u64 + 1) << 40)),
@@ -77,11 +86,12 @@ impl Worker {
     /// Works until the connection breaks. The error is a violation.
     pub fn run(&mut self, server: &Target) -> Result<(), String> {
         let http = server.http();
+        self.note("-- a new life of the server".into());
         loop {
             match self.step(&http, server) {
                 Ok(()) => self.done += 1,
                 Err(Stop::Cut) => return Ok(()),
-                Err(Stop::Wrong(what)) => return Err(what),
+                Err(Stop::Wrong(what)) => return Err(self.explain(&what)),
             }
         }
     }
@@ -137,13 +147,40 @@ impl Worker {
         request: &Request,
         changes: Vec<Change>,
     ) -> Result<Response, Stop> {
+        self.note(format!(
+            "{} {} {changes:x?}",
+            request.method, request.target
+        ));
         self.model.begin(changes);
         let answer = http.try_send(request)?;
         self.judge(&request.method, &request.target, answer.status, &answer)?;
         Ok(answer)
     }
 
+    /// Remembers what happens, for whoever has to find out why a model and a server differ.
+    fn note(&mut self, what: String) {
+        if self.history.len() == HISTORY_LINES_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(what);
+    }
+
+    /// A violation with what happened to its path.
+    fn explain(&self, violation: &str) -> String {
+        let path = violation
+            .split([':', ' '])
+            .find(|word| word.contains(&self.folder));
+        let name = path.and_then(|p| p.rsplit('/').next()).unwrap_or_default();
+        let words = [name, "\"op\"", "--"];
+        let told = |line: &&String| words.iter().any(|word| line.contains(word));
+        let about = self.history.iter().filter(told);
+        let lines: Vec<&str> = about.map(String::as_str).collect();
+        let last = &lines[lines.len().saturating_sub(40)..];
+        format!("{violation}\n{}", last.join("\n"))
+    }
+
     fn judge(&mut self, verb: &str, target: &str, status: u16, answer: &Response) -> Step {
+        self.note(format!("   {target}: {status}"));
         match status {
             200..300 => self.model.acknowledge(),
             500.. if self.power => return Err(Stop::Cut),
@@ -210,6 +247,7 @@ impl Worker {
 
     fn batch(&mut self, http: &Http, op: &serde_json::Value, change: Change) -> Result<u16, Stop> {
         let request = Request::new("POST", "/v1/batch").json(&serde_json::json!({ "ops": [op] }));
+        self.note(format!("batch {op} {change:x?}"));
         self.model.begin(vec![change]);
         let answer = http.try_send(&request)?;
         let status = match answer.status {
@@ -240,6 +278,9 @@ impl Worker {
         if inside.is_empty() {
             return Ok(());
         }
+        // What was deleted from a folder goes with it, and is no longer to be had under this path.
+        let prefix = format!("{from}/");
+        self.deleted.retain(|(p, _)| !p.starts_with(&prefix));
         let mut change: Change = inside.iter().map(|(p, _)| (p.clone(), None)).collect();
         let op = if self.rng.chance(25) {
             serde_json::json!({ "op": "delete", "path": from, "recursive": true })
@@ -289,6 +330,7 @@ impl Worker {
         let request = Request::new("POST", "/v1/bulk")
             .header("Content-Type", "application/vnd.gfl.bulk")
             .body(crate::frames::put_body(&list));
+        self.note(format!("bulk {files:x?}"));
         self.model.begin(
             files
                 .into_iter()
@@ -323,6 +365,7 @@ impl Worker {
         let chunk = |n, data: &[u8]| {
             Request::new("POST", "/upload").json(&crate::v0::chunk(&path, n, 2, data))
         };
+        self.note(format!("v0 chunk 0 {path} {id:x}"));
         let answer = http.try_send(&chunk(0, first))?;
         self.judge("POST", "/upload", answer.status, &answer)?;
         self.change(
@@ -356,6 +399,7 @@ impl Worker {
             std::fs::write(server.data.join(&path), data::marked(id))
         };
         place().map_err(|e| format!("edit by hand of {path}: {e}"))?;
+        self.note(format!("edit by hand {path} {id:x}"));
         self.by_hand.push(path.clone());
         self.model.files.insert(path, id);
         Ok(())
@@ -390,6 +434,8 @@ pub struct Target {
     token: String,
     /// The server's visible files.
     pub data: PathBuf,
+    /// Its catalog's folder.
+    pub meta: PathBuf,
 }
 
 impl Target {
@@ -399,6 +445,7 @@ impl Target {
             addr: server.addr(),
             token: server.token().to_owned(),
             data: server.data(),
+            meta: server.meta(),
         }
     }
 

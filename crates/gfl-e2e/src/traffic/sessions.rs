@@ -193,8 +193,6 @@ impl Worker {
         let all = end == session.len() && missing.len() == 1;
         match answer.status {
             204 => {}
-            // Received but not yet announced when we asked: the fence announces it.
-            409 if answer.code() == "range-overlap" => return self.session_head(http, index),
             500.. if self.power => return Err(Stop::Cut),
             other => return Err(Stop::Wrong(format!("part: {other} {}", answer.text()))),
         }

@@ -2,6 +2,7 @@
 //! and on the disk.
 
 use super::{Target, Worker};
+use crate::catalog;
 use crate::data;
 use crate::http::{self, Http, Request, Response};
 use crate::model::{self, Files};
@@ -10,6 +11,14 @@ use crate::tree;
 impl Worker {
     /// Checks all promises for this worker's folder. The error is a violation.
     pub fn verify(&mut self, server: &Target) -> Result<(), String> {
+        self.note(format!(
+            "-- restarted, in doubt: {:x?}",
+            self.model.in_flight
+        ));
+        self.check(server).map_err(|what| self.explain(&what))
+    }
+
+    fn check(&mut self, server: &Target) -> Result<(), String> {
         let http = server.http();
         let seen = self.observe(&http)?;
         self.model.settle(&seen)?;
@@ -27,7 +36,23 @@ impl Worker {
         }
         self.deleted
             .retain(|(p, _)| !self.model.files.contains_key(p));
-        self.check_versions(&http)
+        self.check_versions(&http)?;
+        self.check_events(server)
+    }
+
+    /// Nobody is accused of a change by hand who made none.
+    fn check_events(&mut self, server: &Target) -> Result<(), String> {
+        let own = format!("{}/", self.folder);
+        for event in catalog::events(&server.meta, self.events_seen)? {
+            self.events_seen = event.id;
+            if event.is_by_hand()
+                && event.path.starts_with(&own)
+                && !self.by_hand.contains(&event.path)
+            {
+                return Err(format!("nobody did this by hand: {event:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// All files below the worker's folder as the API serves them, whole and identified.
@@ -100,7 +125,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Old versions are whole, and nobody is accused of an edit by hand who made none.
+    /// Old versions are whole.
     fn check_versions(&mut self, http: &Http) -> Result<(), String> {
         for _ in 0..2 {
             let Some((path, _)) = self.old_path() else {
@@ -110,11 +135,6 @@ impl Worker {
             let answer = send(http, &Request::new("GET", target))?;
             let body = answer.json();
             let list = body["versions"].as_array().ok_or_else(|| answer.text())?;
-            for version in list {
-                if version["reason"] == "edited" && !self.by_hand.contains(&path) {
-                    return Err(format!("{path}: nobody edited it by hand: {version}"));
-                }
-            }
             let kept: Vec<&str> = list
                 .iter()
                 .filter(|v| v["state"] == "kept" && v["type"] != "dir")

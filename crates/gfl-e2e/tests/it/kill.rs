@@ -61,7 +61,7 @@ impl Run {
     /// Traffic, death, edits by hand, restart, comparison.
     fn round(&mut self, server: &mut Server) -> Result<(), String> {
         let target = Target::of(server);
-        let life = Duration::from_millis(self.rng.between(10, 150));
+        let life = Duration::from_millis(self.rng.between(10, 500));
         let (workers, hot) = (&mut self.workers, &self.hot);
         let outcomes: Vec<Result<(), String>> = std::thread::scope(|scope| {
             let mut threads = Vec::new();

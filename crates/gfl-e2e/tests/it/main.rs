@@ -5,6 +5,7 @@ mod client;
 mod common;
 mod curl;
 mod disk;
+mod events;
 mod kill;
 mod memory;
 mod names;

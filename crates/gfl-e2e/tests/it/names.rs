@@ -152,11 +152,7 @@ fn names_on_disk_that_are_not_utf8_are_skipped() {
     .unwrap();
     assert_eq!(list(&http, "d"), ["good"]);
     let answer = http.get(http::file("d/fifo"));
-    assert!(
-        answer.status == 404 || answer.status == 409,
-        "{}",
-        answer.text()
-    );
+    assert!((400..500).contains(&answer.status), "{}", answer.text());
 }
 
 #[test]

@@ -63,7 +63,11 @@ fn uses(folder: &str, words: &[&str], but_in: &[&str]) -> Vec<String> {
 fn the_formats_do_no_io() {
     // Addresses are values; sockets and name look-ups are not.
     let sockets = ["TcpStream", "TcpListener", "UdpSocket", "ToSocketAddrs"];
-    let words = [&sockets[..], &["std::fs", "tokio", "std::process", "std::env"]].concat();
+    let words = [
+        &sockets[..],
+        &["std::fs", "tokio", "std::process", "std::env"],
+    ]
+    .concat();
     let wrong = uses("crates/gfl-api/src", &words, &[]);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
