@@ -12,6 +12,7 @@ mod names;
 mod power;
 mod ranges;
 mod sizes;
+mod stories;
 mod tidy;
 mod uploads;
 mod uploads_writers;
