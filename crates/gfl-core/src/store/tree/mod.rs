@@ -12,9 +12,9 @@
 //! - `root` resolves paths beneath the folder (invariant 9), `errno` makes errors, `stat` looks,
 //!   `list` and `spelling` read folders.
 //! - `draft` writes (by `io`), `settle` makes durable in groups, `copy` clones, `content` reads.
-//! - `shelf` gives [`super::redo`] the single rename steps; `remove` prunes.
+//! - `shelf` gives `store::redo` the single rename steps; `remove` prunes.
 //!
-//! Each method is one hop to a blocking thread around a plain function of [`Inner`].
+//! Each method is one hop to a blocking thread around a plain function of `Inner`.
 //! Linux only at this step: `openat2`, `renameat2`, `syncfs`, getdents and `copy_file_range` are called directly
 //! (kernel 5.6 and file systems with `RENAME_EXCHANGE`; `root` and `shelf` say what happens without).
 
