@@ -71,7 +71,7 @@ fn exit_codes() {
         (&["get", "missing", "b"], 4),
         (&["ls", "missing"], 4),
         (&["rm", "missing"], 4),
-        (&["mv", "a", "folder"], 4),
+        (&["mv", "missing", "elsewhere"], 4),
         (&["mkdir", "folder/x"], 5),
     ] {
         let output = gfl.run(args);
@@ -224,12 +224,10 @@ fn an_upload_continues_after_the_client_was_killed() {
     assert_file(&large.server.http(), "f", &large.content);
     let twice = large.proxy.up().saturating_sub(LARGE as u64);
     assert!(twice < TWICE_BYTES_MAX, "{twice} bytes sent twice");
-    let open = large.server.http().get("/v1/uploads").expect(200).json();
-    assert_eq!(
-        open["uploads"],
-        serde_json::json!([]),
-        "a session is left behind"
-    );
+    let list = large.server.http().get("/v1/uploads").expect(200).json();
+    let sessions = list["uploads"].as_array().cloned().unwrap_or_default();
+    let open = sessions.iter().any(|s| s["state"] != "done");
+    assert!(!open, "a session is left behind: {list}");
 }
 
 #[test]
