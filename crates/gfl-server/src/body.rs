@@ -250,6 +250,7 @@ impl FileBody {
             Some(piece) => piece,
             None => {
                 if self.reading.is_none() {
+                    ready!(self.member.poll_turn(cx));
                     let lease = self.member.piece(self.end - self.next);
                     self.start(lease);
                 }

@@ -3,13 +3,16 @@
 //!
 //! Nobody ever waits here. A reader that has stalled keeps what it holds, and a queue behind it would let a few
 //! such readers stop everybody else. Instead pieces shrink as downloads grow in number, and when the pool is empty
-//! each download still gets a piece of [`FLOOR_BYTES`] on credit. The bound is therefore
-//! `pool + connections * FLOOR_BYTES`, at any number of stalled readers.
+//! each download still gets a piece of [`FLOOR_BYTES`] on credit. While less than half of the pool is free a download
+//! has one piece at a time: the next comes when the last has been written ([`Member::poll_turn`]). The bound is
+//! therefore `pool + connections * FLOOR_BYTES`, at any number of stalled readers.
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use gfl_core::limits::{IO_BYTES_MAX, IO_BYTES_MIN};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 /// What a download gets when the pool is empty: one page, so that 4096 of them cost 16 MiB.
 pub const FLOOR_BYTES: usize = 4096;
@@ -24,12 +27,23 @@ pub struct Budget {
 
 /// One running download. Dropping it makes the others' share larger.
 #[derive(Debug)]
-pub struct Member(Arc<Budget>);
+pub struct Member {
+    budget: Arc<Budget>,
+    held: Arc<Held>,
+}
+
+/// Pieces of one download that are in memory, and who waits for them to be gone.
+#[derive(Debug, Default)]
+struct Held {
+    pieces: AtomicUsize,
+    waiting: AtomicWaker,
+}
 
 /// Bytes taken from the budget. Dropping it gives them back.
 #[derive(Debug)]
 pub struct Lease {
     budget: Arc<Budget>,
+    held: Arc<Held>,
     bytes: usize,
     /// Zero for a piece on credit.
     charged: usize,
@@ -48,7 +62,10 @@ impl Budget {
     /// Counts one more running download.
     pub fn join(self: &Arc<Self>) -> Member {
         self.active.fetch_add(1, Ordering::Relaxed);
-        Member(Arc::clone(self))
+        Member {
+            budget: Arc::clone(self),
+            held: Arc::default(),
+        }
     }
 
     /// Bytes nobody holds.
@@ -62,48 +79,70 @@ impl Budget {
         (self.total / 2 / active).clamp(IO_BYTES_MIN, IO_BYTES_MAX) / FLOOR_BYTES * FLOOR_BYTES
     }
 
-    fn take(self: &Arc<Self>, bytes: usize) -> Option<Lease> {
+    /// Less than half is free.
+    fn is_scarce(&self) -> bool {
+        self.free() <= self.total / 2
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let less = |free: usize| free.checked_sub(bytes);
         self.free
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-                free.checked_sub(bytes)
-            })
-            .ok()?;
-        Some(Lease {
-            budget: Arc::clone(self),
-            bytes,
-            charged: bytes,
-        })
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
     }
 }
 
 impl Member {
+    /// Ready when this download may hold another piece: always, or when bytes are scarce as soon as its last one
+    /// has been written.
+    pub fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let free = || !self.budget.is_scarce() || self.held.pieces.load(Ordering::Acquire) == 0;
+        if free() {
+            return Poll::Ready(());
+        }
+        self.held.waiting.register(cx.waker());
+        // The last piece may have gone between the look and the registration.
+        if free() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
     /// The right to hold the next piece, at most `want` bytes. Always granted, perhaps smaller.
     pub fn piece(&self, want: u64) -> Lease {
         let want = usize::try_from(want).unwrap_or(usize::MAX);
-        let share = self.0.share().min(want);
-        self.0
-            .take(share)
-            .or_else(|| self.0.take(share.min(IO_BYTES_MIN)))
-            .unwrap_or_else(|| Lease {
-                budget: Arc::clone(&self.0),
-                bytes: share.min(FLOOR_BYTES),
-                charged: 0,
-            })
+        let share = self.budget.share().min(want);
+        for bytes in [share, share.min(IO_BYTES_MIN)] {
+            if self.budget.take(bytes) {
+                return self.lease(bytes, bytes);
+            }
+        }
+        self.lease(share.min(FLOOR_BYTES), 0)
     }
 
     /// The right to read ahead; only while more than half of the pool is free.
     pub fn ahead(&self, want: u64) -> Option<Lease> {
-        if self.0.free() <= self.0.total / 2 {
-            return None;
-        }
         let want = usize::try_from(want).unwrap_or(usize::MAX);
-        self.0.take(self.0.share().min(want))
+        let share = self.budget.share().min(want);
+        let granted = !self.budget.is_scarce() && self.budget.take(share);
+        granted.then(|| self.lease(share, share))
+    }
+
+    fn lease(&self, bytes: usize, charged: usize) -> Lease {
+        self.held.pieces.fetch_add(1, Ordering::Relaxed);
+        Lease {
+            budget: Arc::clone(&self.budget),
+            held: Arc::clone(&self.held),
+            bytes,
+            charged,
+        }
     }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.budget.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -133,6 +172,8 @@ impl AsRef<[u8]> for Leased {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.budget.free.fetch_add(self.charged, Ordering::Relaxed);
+        self.held.pieces.fetch_sub(1, Ordering::Release);
+        self.held.waiting.wake();
     }
 }
 
@@ -161,5 +202,19 @@ mod tests {
         drop(held);
         assert_eq!(budget.free(), 1024 * 1024);
         assert!(members[0].ahead(u64::MAX).is_some());
+    }
+
+    #[test]
+    fn when_bytes_are_scarce_a_piece_waits_for_the_one_before() {
+        let budget = Budget::new(1024 * 1024);
+        let slow = budget.join();
+        let turn = || slow.poll_turn(&mut Context::from_waker(std::task::Waker::noop()));
+        let first = slow.piece(u64::MAX);
+        assert!(turn().is_ready());
+        let others: Vec<_> = (0..8).map(|_| budget.join().piece(u64::MAX)).collect();
+        assert!(turn().is_pending());
+        drop(first);
+        assert!(turn().is_ready());
+        drop(others);
     }
 }
