@@ -17,7 +17,11 @@ use std::fmt;
 /// Connections at once for one large file, unless told otherwise.
 const PARALLEL_DEFAULT: usize = 4;
 const PARALLEL_MAX: usize = 64;
-const RETRIES_DEFAULT: u32 = 8;
+const RETRIES_DEFAULT: u64 = 8;
+/// … of a command that somebody waits for.
+const RETRIES_SHORT: u64 = 3;
+
+const TIMEOUT_S_DEFAULT: u64 = 30;
 
 /// What the user wants.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub(crate) struct Invocation {
     pub(crate) server: Option<String>,
     /// How often to try again.
     pub(crate) retries: u32,
+    /// Seconds without a byte after which a connection counts as dead.
+    pub(crate) timeout_s: u64,
     /// How much to say.
     pub(crate) voice: Voice,
     /// What to do.
@@ -152,10 +158,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Invocation, ArgsError> {
 }
 
 fn invocation(given: &Given, command: Command) -> Result<Invocation, ArgsError> {
+    let retries = match command {
+        Command::Put { .. } | Command::Get { .. } => RETRIES_DEFAULT,
+        _ => RETRIES_SHORT,
+    };
     Ok(Invocation {
         config: given.value("config").map(str::to_owned),
         server: given.value("server").map(str::to_owned),
-        retries: number(given, "retries", u64::from(RETRIES_DEFAULT), 0..=1_000_000)? as u32,
+        retries: number(given, "retries", retries, 0..=1_000_000)? as u32,
+        timeout_s: number(given, "timeout", TIMEOUT_S_DEFAULT, 1..=86_400)?,
         voice: Voice {
             quiet: given.is_on("quiet"),
             json: given.is_on("json"),

@@ -8,6 +8,7 @@ pub(crate) const GLOBAL: &[Known] = &[
     Known::value("config"),
     Known::value("server"),
     Known::value("retries"),
+    Known::value("timeout"),
     Known::switch("quiet"),
     Known::switch("q"),
     Known::switch("verbose"),

@@ -144,7 +144,8 @@ fn all() -> String {
         "
   -config FILE    settings to use instead of the usual ones
   --server ADDR   server to use instead of the configured one
-  --retries N     tries without any progress before giving up (default 8)
+  --retries N     tries without any progress before giving up (default 8, short commands 3)
+  --timeout S     seconds without a byte before a connection counts as dead (default 30)
   --json          results as JSON on stdout
   -q, --quiet     only errors
   -v, --verbose   every file and every retry

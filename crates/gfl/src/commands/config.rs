@@ -80,7 +80,13 @@ fn file(context: &Context) -> Result<(PathBuf, String)> {
 
 /// Looks whether the server is there and takes the token. An address that does not answer is not remembered.
 async fn ask(context: &Context, origin: &Origin, token: Option<&str>) -> Result<()> {
-    let http = Http::new(origin.clone(), token, Retries(0), |_, _| {})?;
+    let http = Http::new(
+        origin.clone(),
+        token,
+        Retries(0),
+        context.timeout,
+        |_, _| {},
+    )?;
     let remote = Remote::probe(http).await?;
     let Remote::V1(v1) = remote else {
         context

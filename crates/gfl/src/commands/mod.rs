@@ -21,6 +21,7 @@ use crate::ui::{Ui, words};
 use anyhow::Result;
 use gfl_api::FilePath;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a command needs.
 pub(crate) struct Context {
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     config: Option<String>,
     server: Option<String>,
     retries: u32,
+    timeout: Duration,
 }
 
 impl Command {
@@ -46,6 +48,7 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
         config,
         server,
         retries,
+        timeout_s,
         command,
         ..
     } = invocation;
@@ -55,6 +58,7 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
         config,
         server,
         retries,
+        timeout: Duration::from_secs(timeout_s),
     };
     match command {
         Command::Put { words, options } => put::run(&context, &words, options).await,
@@ -109,16 +113,16 @@ impl Context {
     pub(crate) fn http(&self, settings: &Settings) -> Result<Http> {
         let ui = Arc::clone(&self.ui);
         let on_retry = move |error: &crate::remote::Error, delay| {
-            ui.detail(format_args!(
-                "{error}; trying again in {}",
-                words::span(delay)
-            ));
-            ui.progress().say("waiting for the server");
+            ui.retrying(
+                format_args!("{error}; trying again in {}", words::span(delay)),
+                delay,
+            );
         };
         Ok(Http::new(
             settings.origin.clone(),
             settings.token.as_deref(),
             Retries(self.retries),
+            self.timeout,
             on_retry,
         )?)
     }

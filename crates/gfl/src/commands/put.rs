@@ -70,7 +70,7 @@ pub(super) fn finish(
 ) -> Result<()> {
     if context.ui.is_json() {
         context.ui.data(transfer.tally.to_json())?;
-    } else if is_worth_words {
+    } else if is_worth_words && transfer.tally.has_news() {
         context.ui.note(transfer.tally.to_words());
     }
     Ok(())

@@ -18,6 +18,7 @@ pub(super) async fn run(context: &Context, ask_server: bool) -> Result<Exit> {
         settings.origin.clone(),
         settings.token.as_deref(),
         Retries(0),
+        context.timeout,
         |_, _| {},
     )?;
     match Remote::probe(http).await {

@@ -31,11 +31,12 @@ pub(crate) enum Patience {
 }
 
 impl Patience {
-    fn stall(self) -> Duration {
-        Duration::from_secs(match self {
-            Self::Usual => 30,
-            Self::Long => 300,
-        })
+    /// How long, where a server usually may take `stall`.
+    fn of(self, stall: Duration) -> Duration {
+        match self {
+            Self::Usual => stall,
+            Self::Long => stall.saturating_mul(10),
+        }
     }
 }
 
@@ -57,6 +58,7 @@ pub(crate) struct Http {
     pool: Arc<Pool>,
     authorization: Option<HeaderValue>,
     retries: Retries,
+    stall: Duration,
     on_retry: Arc<OnRetry>,
 }
 
@@ -120,6 +122,7 @@ impl Http {
         origin: Origin,
         token: Option<&str>,
         retries: Retries,
+        stall: Duration,
         on_retry: impl Fn(&Error, Duration) + Send + Sync + 'static,
     ) -> Result<Self> {
         let authorization = match token {
@@ -141,6 +144,7 @@ impl Http {
             pool: Pool::new(origin),
             authorization,
             retries,
+            stall,
             on_retry: Arc::new(on_retry),
         })
     }
@@ -172,7 +176,10 @@ impl Http {
             fields.insert(header::AUTHORIZATION, authorization.clone());
         }
         fields.extend(call.fields);
-        let answer = self.pool.send(request, call.patience.stall()).await?;
+        let answer = self
+            .pool
+            .send(request, call.patience.of(self.stall))
+            .await?;
         match answer.head.status.as_u16() {
             status @ 400.. => Err(refusal(status, answer).await),
             _ => Ok(answer),

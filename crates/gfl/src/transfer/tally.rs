@@ -66,6 +66,13 @@ impl Tally {
         }
     }
 
+    /// Whether anything came of it.
+    pub(crate) fn has_news(&self) -> bool {
+        [&self.files, &self.skipped, &self.failed, &self.moved_bytes]
+            .iter()
+            .any(|counter| counter.load(Relaxed) > 0)
+    }
+
     /// The exit code of the failures so far.
     pub(crate) fn exit(&self) -> Exit {
         self.exit.lock().map_or(Exit::Failure, |exit| *exit)

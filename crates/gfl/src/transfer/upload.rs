@@ -10,6 +10,7 @@ use crate::local::pieces::{PIECE_BYTES, Pieces};
 use crate::local::{Source, Stamp};
 use crate::remote::body::{Body, Broken, Feed};
 use crate::remote::{Error, FileMeta, Kind};
+use crate::ui::words;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -27,6 +28,8 @@ use std::sync::atomic::Ordering::Relaxed;
 const SESSION_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// How often a file may change under our hands, or its session be lost, before we give up.
 const RESTARTS_MAX: u32 = 1;
+/// How often a server may have forgotten parts it had taken.
+const REFILLS_MAX: u32 = 3;
 /// How much of both ends of a file is in its fingerprint.
 const FINGERPRINT_END_BYTES: u64 = 64 * 1024;
 
@@ -135,10 +138,9 @@ impl Transfer<'_> {
         let have = received(&info)?;
         self.tally.resumed_bytes.fetch_add(have.total(), Relaxed);
         if !have.is_empty() {
-            self.ui.note(format!(
-                "{remote}: continuing, {} of {len} bytes are there",
-                have.total()
-            ));
+            let (have, all) = (words::bytes(have.total()), words::bytes(len));
+            self.ui
+                .note(format!("{remote}: continuing, {have} of {all} are there"));
         }
         let parts: Vec<Range<u64>> =
             plan::parts(std::iter::once(0..len), plan::part_bytes_for(len));
@@ -167,18 +169,24 @@ impl Transfer<'_> {
         }
         let sum = session
             .sum
-            .into_inner()
+            .lock()
             .ok()
-            .and_then(|sum| sum.finish(len));
+            .map(|mut sum| std::mem::take(&mut *sum));
+        let sum = sum.and_then(|sum| sum.finish(len));
         let sum = sum.context("not every part was hashed; this is a defect of gfl")?;
-        match self.v1.complete_upload(&info.id, len, sum).await {
-            Ok(done) => {
-                check(&done, sum)?;
-                Ok(Some(done))
+        for _ in 0..=REFILLS_MAX {
+            match self.v1.complete_upload(&info.id, len, sum).await {
+                Ok(done) => {
+                    check(&done, sum)?;
+                    return Ok(Some(done));
+                }
+                Err(error) if error.code == Code::UploadGone => return Ok(None),
+                Err(error) if error.code == Code::UploadIncomplete => session.refill().await?,
+                Err(error) => return Err(error.into()),
             }
-            Err(error) if error.code == Code::UploadGone => Ok(None),
-            Err(error) => Err(error.into()),
         }
+        let message = "the server keeps losing what it received; look into its log";
+        Err(Failed::new(Exit::Failure, message).into())
     }
 }
 
@@ -244,50 +252,57 @@ impl Session<'_> {
             sum.add(hasher.finish());
         }
         for (gap, error, sent) in failed {
-            self.repair(gap, error, sent).await?;
+            self.repair(std::iter::once(gap).collect(), Some((error, sent)))
+                .await?;
         }
         Ok(())
     }
 
-    /// Sends what is still missing of `range` after a failure, until it is all there. `in_doubt` bytes went out
-    /// without an answer.
-    async fn repair(&self, range: Range<u64>, first: Error, mut in_doubt: u64) -> Result<()> {
+    /// Sends what is missing until it is all there. `failed` is what went wrong with it before, and the bytes that went
+    /// out then without an answer.
+    async fn repair(&self, mut missing: RangeSet, mut failed: Option<(Error, u64)>) -> Result<()> {
         let (http, progress) = (&self.transfer.v1.http, self.transfer.ui.progress());
         let mut attempts = http.attempts();
-        let mut missing: RangeSet = std::iter::once(range).collect();
-        let mut error = first;
         loop {
-            let before = missing.total();
-            match overlapping(&error) {
-                // A half-received range is no failure: the answer says what is there already.
-                Some(have) if have.iter().any(|have| missing.overlaps(have)) => {
-                    have.iter().for_each(|have| missing.remove(have));
+            if let Some((error, in_doubt)) = failed.take() {
+                let before = missing.total();
+                match overlapping(&error) {
+                    // A half-received range is no failure: the answer says what is there already.
+                    Some(have) if have.iter().any(|have| missing.overlaps(have)) => {
+                        have.iter().for_each(|have| missing.remove(have));
+                    }
+                    _ => {
+                        http.pause(&mut attempts, error).await?;
+                        let have = received(&self.transfer.v1.upload(self.id).await?)?;
+                        have.iter().for_each(|have| missing.remove(have));
+                    }
                 }
-                _ => {
-                    http.pause(&mut attempts, error).await?;
-                    let have = received(&self.transfer.v1.upload(self.id).await?)?;
-                    have.iter().for_each(|have| missing.remove(have));
+                let arrived = before - missing.total();
+                progress.advance(arrived);
+                if arrived > 0 {
+                    attempts.progressed();
                 }
+                self.transfer.count_resent(in_doubt.saturating_sub(arrived));
             }
-            let arrived = before - missing.total();
-            progress.advance(arrived);
-            if arrived > 0 {
-                attempts.progressed();
-            }
-            self.transfer
-                .tally
-                .resent_bytes
-                .fetch_add(in_doubt.saturating_sub(arrived), Relaxed);
             match self.fill(&mut missing).await? {
                 None => return Ok(()),
-                Some((failure, sent)) => (error, in_doubt) = (failure, sent),
+                again => failed = again,
             }
         }
     }
 
+    /// Sends again what a server forgot that answered for it and then died: received is not yet durable.
+    async fn refill(&self) -> Result<()> {
+        let have = received(&self.transfer.v1.upload(self.id).await?)?;
+        let missing: RangeSet = have.missing_within(self.len).collect();
+        self.transfer.ui.progress().take_back(missing.total());
+        self.transfer.count_resent(missing.total());
+        self.repair(missing, None).await
+    }
+
     /// Sends the gaps one after another. Some: the first failure, and what had gone out of that gap.
     async fn fill(&self, missing: &mut RangeSet) -> Result<Option<(Error, u64)>> {
-        let gaps: Vec<Range<u64>> = missing.iter().collect();
+        let gaps = plan::parts(missing.iter(), plan::part_bytes_for(self.len));
         for gap in gaps {
             let (feed, gauge, body) = Body::stream(Some(gap.end - gap.start));
             let (source, pieces, range) = (

@@ -9,7 +9,8 @@ pub(crate) use progress::Progress;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 /// How much is said, and where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +29,12 @@ pub(crate) struct Ui {
     colour: bool,
     out_is_terminal: bool,
     progress: Progress,
+    /// When a retry was last told.
+    told: Mutex<Option<Instant>>,
 }
+
+const TOLD_DELAY_MIN: Duration = Duration::from_millis(500);
+const TOLD_EVERY: Duration = Duration::from_secs(2);
 
 impl Ui {
     /// Looks once where the output goes and what the environment wants.
@@ -42,6 +48,7 @@ impl Ui {
             colour,
             out_is_terminal: std::io::stdout().is_terminal(),
             progress: Progress::new(err_is_terminal && !is_dumb && !voice.quiet),
+            told: Mutex::default(),
         })
     }
 
@@ -89,6 +96,23 @@ impl Ui {
     pub(crate) fn detail(&self, text: impl Display) {
         if self.voice.verbose {
             self.write_err(&format!("{text}\n"));
+        }
+    }
+
+    /// A failure that is followed by another try. Short waits are nobody's concern; long ones are told, but once in a
+    /// while and not once for every connection.
+    pub(crate) fn retrying(&self, text: impl Display, delay: Duration) {
+        self.progress.say("waiting for the server");
+        let is_news = delay >= TOLD_DELAY_MIN
+            && self.told.lock().is_ok_and(|mut told| {
+                let is_news = told.is_none_or(|at: Instant| at.elapsed() >= TOLD_EVERY);
+                if is_news {
+                    *told = Some(Instant::now());
+                }
+                is_news
+            });
+        if is_news || self.voice.verbose {
+            self.note(text);
         }
     }
 

@@ -1,0 +1,152 @@
+//! Folders from servers that name their files after other people's.
+
+use crate::fake::{Fake, Request, capabilities, content, entry, names, ok, problem, reply};
+use gfl_api::Root;
+use gfl_api::frames::{self, FileHeader};
+use gfl_api::v1::BulkGetRequest;
+use serde_json::{Value, json};
+use std::fs;
+
+fn bulk(request: &Request, content: &[u8]) -> Vec<u8> {
+    let asked: BulkGetRequest = serde_json::from_slice(&request.body).unwrap();
+    let mut body = frames::MAGIC.to_vec();
+    for (index, asked) in asked.paths.iter().enumerate() {
+        let header = FileHeader {
+            index: index as u32,
+            path: asked.path.clone(),
+            size: content.len() as u64,
+            b3: Some(Root::of(content)),
+            ..FileHeader::default()
+        };
+        body.extend(frames::encode_file(&header).unwrap());
+        body.extend(content);
+    }
+    body.extend(frames::encode_end());
+    body
+}
+
+fn server(entries: Vec<Value>, bytes: &'static [u8]) -> Fake {
+    Fake::start(move |request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        "GET /v1/meta/d" => ok(&json!({"name": "d", "type": "dir"})),
+        "POST /v1/bulk/get" => reply(200, bulk(request, bytes)),
+        line if line.starts_with("GET /v1/files/d/?") => {
+            ok(&json!({"entries": entries, "next": null}))
+        }
+        line if line.starts_with("GET /v1/files/d/") => content(request, bytes),
+        _ => problem(404, "not-found"),
+    })
+}
+
+#[test]
+fn nothing_lands_outside_the_folder_whatever_names_are_sent() {
+    let bad = [
+        "../evil",
+        "d/../../evil",
+        "/etc/evil",
+        "d/a/../../../evil",
+        "d//x",
+        "d/.",
+        "other/x",
+        "d/\u{0}",
+    ];
+    let mut entries: Vec<Value> = bad.iter().map(|path| entry(path, b"evil")).collect();
+    entries.push(entry("d/good", b"evil"));
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    fs::create_dir(&work).unwrap();
+    let output = server(entries, b"evil")
+        .gfl(&work, &["get", "d", "--json"])
+        .expect(1);
+    assert!(
+        output.out.contains("\"files\":1") && output.out.contains("\"failed\":8"),
+        "{output:?}"
+    );
+    assert_eq!(
+        (names(dir.path()), names(&work), names(&work.join("d"))),
+        (vec!["work".into()], vec!["d".into()], vec!["good".into()])
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn symlinks_in_the_target_are_not_followed() {
+    let entries = vec![
+        json!({"path": "d/link", "name": "link", "type": "dir"}),
+        entry("d/link/x", b"evil"),
+        entry("d/link2", b"evil"),
+        entry("d/ok", b"evil"),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    let outside = dir.path().join("outside");
+    fs::create_dir_all(dir.path().join("work/d")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink(&outside, dir.path().join("work/d/link")).unwrap();
+    std::os::unix::fs::symlink(outside.join("mine"), dir.path().join("work/d/link2")).unwrap();
+    let output = server(entries, b"evil")
+        .gfl(&dir.path().join("work"), &["get", "d", "--json"])
+        .expect(1);
+    assert!(
+        output.err.contains("symlinks are not followed"),
+        "{}",
+        output.err
+    );
+    assert_eq!(names(&outside), ["mine"]);
+    assert_eq!(fs::read(outside.join("mine")).unwrap(), b"mine");
+    assert_eq!(
+        fs::read(dir.path().join("work/d/link2")).unwrap(),
+        b"evil",
+        "the link was replaced, not written through"
+    );
+    assert_eq!(fs::read(dir.path().join("work/d/ok")).unwrap(), b"evil");
+}
+
+#[test]
+fn a_damaged_small_file_is_asked_for_again_and_then_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(|request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        "GET /v1/meta/d" => ok(&json!({"name": "d", "type": "dir"})),
+        "POST /v1/bulk/get" => {
+            let mut body = bulk(request, b"right");
+            let at = body.windows(5).position(|w| w == b"right").unwrap();
+            body[at] = b'f';
+            reply(200, body)
+        }
+        _ => ok(&json!({"entries": [entry("d/x", b"right")], "next": null})),
+    });
+    fake.gfl(dir.path(), &["get", "d"]).expect(7);
+    assert_eq!(fake.seen("POST").len(), 5);
+    assert!(names(&dir.path().join("d")).is_empty());
+}
+
+#[test]
+fn what_is_left_out_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("src")).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        fs::write(
+            dir.path()
+                .join("src")
+                .join(std::ffi::OsStr::from_bytes(b"bad\xff")),
+            "",
+        )
+        .unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("src/link")).unwrap();
+    }
+    let output = server(Vec::new(), b"")
+        .gfl(dir.path(), &["put", "src", "d", "--json"])
+        .expect(1);
+    assert!(
+        output.out.contains("\"failed\":1") && output.out.contains("\"skipped\":1"),
+        "{output:?}"
+    );
+    assert!(
+        output.err.contains("not utf-8") && output.err.contains("symlink"),
+        "{}",
+        output.err
+    );
+}
