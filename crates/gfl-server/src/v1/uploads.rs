@@ -230,7 +230,8 @@ async fn append(mut call: Call, caller: Caller, id: &str) -> Outcome {
         return Ok(not_complete(&status));
     }
     if let (Some(declared), Some(len)) = (declared, known.len)
-        && offset.saturating_add(declared) > len
+        && offset <= len
+        && declared > len - offset
     {
         return Err(Failure::new(
             Code::LengthMismatch,
