@@ -6,7 +6,7 @@ use crate::exit::{Exit, Failed};
 use crate::remote::url::Origin;
 use crate::remote::{Http, Kind, Remote, Retries};
 use anyhow::{Context as _, Result};
-use gfl_api::config::{Config, normalize_server_url, set_client_server, set_client_text};
+use gfl_api::config::{Config, set_client_server, set_client_text};
 use std::path::PathBuf;
 
 /// Shows or writes settings.
@@ -19,7 +19,7 @@ pub(super) async fn run(
     let Some(address) = address else {
         return show(context);
     };
-    let origin = Origin::parse(&normalize_server_url(address))?;
+    let origin = Origin::parse(address)?;
     let (path, text) = file(context)?;
     let old = if text.trim().is_empty() {
         Config::default()

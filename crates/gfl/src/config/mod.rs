@@ -8,7 +8,7 @@ pub(crate) mod write;
 use crate::exit::{Exit, Failed};
 use crate::remote::url::Origin;
 use anyhow::{Context, Result};
-use gfl_api::config::{Config, normalize_server_url};
+use gfl_api::config::Config;
 use std::path::{Path, PathBuf};
 
 /// What a v0.1 client talks to when nothing is configured.
@@ -138,7 +138,7 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
     let configured = client
         .as_ref()
         .map_or(SERVER_DEFAULT, |client| client.server_url.as_str());
-    let origin = Origin::parse(&normalize_server_url(server.unwrap_or(configured)))?;
+    let origin = Origin::parse(server.unwrap_or(configured))?;
     let is_configured_one =
         server.is_none() || Origin::parse(configured).is_ok_and(|other| other == origin);
     let env = std::env::var("GOFLUX_TOKEN_LITE")

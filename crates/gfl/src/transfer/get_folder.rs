@@ -254,7 +254,7 @@ fn is_wanted(
     let Some(file) = place.open_existing("")? else {
         return Ok(true);
     };
-    let ours = super::upload::hash_open(file, &rule.pieces)?;
+    let ours = super::read::hash_open(file, &rule.pieces)?;
     Ok(theirs != Some(ours))
 }
 

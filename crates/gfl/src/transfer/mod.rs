@@ -8,10 +8,14 @@ pub(crate) mod download;
 pub(crate) mod get_folder;
 mod partial;
 pub(crate) mod put_folder;
+mod ranges;
+mod read;
+mod session;
 mod small_get;
 mod small_put;
 mod sum;
 mod tally;
+mod to_stdout;
 pub(crate) mod upload;
 
 pub(crate) use tally::Tally;

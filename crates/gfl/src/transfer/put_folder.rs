@@ -1,8 +1,8 @@
 //! A local folder to the server: walked and compared with the server's listing side by side, so that neither has to
 //! stand in memory, and sorted by size into the way each file is sent best.
 
+use super::read::hash_local;
 use super::small_put::SmallFile;
-use super::upload::hash_local;
 use super::{Transfer, blocking};
 use crate::exit::Exit;
 use crate::local::Stamp;
