@@ -361,7 +361,7 @@ pub struct Version {
     /// Current or kept.
     pub state: VersionState,
     /// Why it was kept, such as `replaced` or `deleted`.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "reason", skip_serializing_if = "Option::is_none")]
     pub kept_reason: Option<String>,
     /// When it was uploaded.
     #[serde(skip_serializing_if = "Option::is_none")]
