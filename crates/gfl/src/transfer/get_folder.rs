@@ -13,6 +13,7 @@ use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
 use gfl_api::v1::EntryType;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{Mutex, mpsc};
 
 /// Up to here files travel many in one request.
@@ -61,6 +62,7 @@ impl Transfer<'_> {
         let root = local.to_owned();
         let tree = blocking(move || Tree::named(&root)).await?;
         let tree = tree.with_context(|| format!("cannot write to {}", local.display()))?;
+        let before = self.tally.open.load(Relaxed);
         let (small, smalls) = mpsc::channel(QUEUED);
         let (medium, mediums) = mpsc::channel(QUEUED);
         let (large, larges) = mpsc::channel(QUEUED);
@@ -82,6 +84,7 @@ impl Transfer<'_> {
             self.fetch_each(local, &larges),
         );
         try_join(sorting, fetching).await?;
+        self.check_all_settled(before)?;
         // One call for everything: files fetched so far count as there only when they are durable.
         blocking(move || tree.sync())
             .await?
@@ -135,6 +138,7 @@ impl Transfer<'_> {
         }
         for wanted in looked.wanted {
             let size = wanted.listed.entry.size;
+            self.tally.set_out();
             self.ui.progress().expect(size);
             // A closed queue means that its end failed, which ends everything.
             let _ = match size {

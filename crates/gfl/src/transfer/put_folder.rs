@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::local::Stamp;
 use crate::local::walk::{Found, Walk, order};
 use crate::remote::{Error, Kind, Listed, Listing};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
 use gfl_api::v1::{BatchOp, BatchVerb};
@@ -45,6 +45,7 @@ impl Transfer<'_> {
     pub(crate) async fn put_folder(&self, local: &Path, remote: &FilePath) -> Result<()> {
         let walk = Walk::new(local, self.options.follow)
             .with_context(|| format!("cannot read {}", local.display()))?;
+        let before = self.tally.open.load(Relaxed);
         let (found, mut finds) = mpsc::channel(QUEUED);
         let walking =
             blocking(move || walk.into_iter().all(|one| found.blocking_send(one).is_ok()));
@@ -67,7 +68,7 @@ impl Transfer<'_> {
         let sending = try_join3(sending_small, sending_medium, sending_large);
         let making = self.make_dirs(dirs_out);
         try_join(try_join(sorting, walking), try_join(sending, making)).await?;
-        Ok(())
+        self.check_all_settled(before)
     }
 
     /// Compares what the walk finds with what the server has.
@@ -84,6 +85,7 @@ impl Transfer<'_> {
                     let path = remote.join_path(&path)?;
                     let listed = there.find(&path).await?;
                     if self.is_wanted(&local, stamp, listed.as_ref()).await {
+                        self.tally.set_out();
                         self.ui.progress().expect(stamp.size);
                         queues
                             .take(self.v1.capabilities.has("bulk"), path, local, stamp)
@@ -196,6 +198,7 @@ impl Transfer<'_> {
         {
             return Err(error.context(what.to_owned()));
         }
+        self.tally.open.fetch_sub(1, Relaxed);
         self.tally.fail(Exit::of(&error));
         self.ui.warn(format!("{what}: {error:#}"));
         Ok(())
@@ -220,6 +223,8 @@ impl Transfer<'_> {
                 .zip(&answer.results)
                 .filter(|(_, result)| result.status >= 400)
             {
+                // Settled below like a file that set out.
+                self.tally.set_out();
                 self.set_aside(
                     dir.as_str(),
                     Error::from_problem(result.status, result.problem.as_ref()).into(),
@@ -230,7 +235,18 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Takes back what the progress line expected of a file that is not sent after all.
+    /// Every file that set out since `before` must have come to an end, well or badly. That one is forgotten is the one
+    /// failure nobody would see.
+    pub(super) fn check_all_settled(&self, before: i64) -> Result<()> {
+        match self.tally.open.load(Relaxed) - before {
+            0 => Ok(()),
+            open => bail!(
+                "{open} files were neither transferred nor refused; this is a defect of gfl, run it again"
+            ),
+        }
+    }
+
+    /// Counts bytes that went out again.
     pub(super) fn count_resent(&self, bytes: u64) {
         self.tally.resent_bytes.fetch_add(bytes, Relaxed);
     }

@@ -126,6 +126,8 @@ impl Transfer<'_> {
         flight: &StdMutex<Flight>,
         attempts: &mut Attempts,
     ) -> Result<()> {
+        // In flight before anything is tried: a connection may be refused before the feeding has even begun.
+        let first = board(flight, first, self.options.no_clobber);
         let (feed, gauge, body) = Body::stream(None);
         let mut feeding = std::pin::pin!(self.feed(queue, first, flight, feed));
         let mut settling = std::pin::pin!(self.settle(body, flight, attempts));
@@ -146,17 +148,16 @@ impl Transfer<'_> {
     async fn feed(
         &self,
         queue: &Mutex<mpsc::Receiver<SmallFile>>,
-        first: Vec<SmallFile>,
+        first: Vec<(u64, Order)>,
         flight: &StdMutex<Flight>,
         feed: Feed,
     ) -> Result<()> {
         let mut out = BytesMut::from(&frames::MAGIC[..]);
-        let mut files = first;
+        let mut orders = first;
         let mut count = 0;
-        while !files.is_empty() && count < FILES_PER_STREAM && !feed.is_closed() {
-            count += files.len();
-            // From here on every file is in flight: being cancelled loses none.
-            for group in groups(board(flight, files, self.options.no_clobber)) {
+        while !orders.is_empty() {
+            count += orders.len();
+            for group in groups(orders) {
                 let read =
                     blocking(move || group.into_iter().map(load).collect::<Vec<_>>()).await?;
                 for frame in read {
@@ -168,11 +169,11 @@ impl Transfer<'_> {
                 // A closed connection is told by the answers.
                 let _ = feed.send(Ok(out.split().freeze())).await;
             }
-            files = more(queue).await;
-        }
-        // Taken from the queue but beyond this request.
-        if let Ok(mut flight) = flight.lock() {
-            flight.again.extend(files);
+            if count >= FILES_PER_STREAM || feed.is_closed() {
+                break;
+            }
+            // In flight as soon as taken from the queue: being cancelled loses none.
+            orders = board(flight, more(queue).await, self.options.no_clobber);
         }
         out.put_slice(&frames::encode_end());
         let _ = feed.send(Ok(out.freeze())).await;

@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::ui::words;
 use serde_json::json;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// The counters of one command.
@@ -27,6 +27,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: AtomicU64,
     /// Files that failed.
     pub(crate) failed: AtomicU64,
+    /// Files of folders on their way: done or failed takes one off. Must come out at nothing.
+    pub(crate) open: AtomicI64,
     exit: Mutex<Exit>,
 }
 
@@ -41,14 +43,21 @@ impl Default for Tally {
             resumed_bytes: AtomicU64::default(),
             skipped: AtomicU64::default(),
             failed: AtomicU64::default(),
+            open: AtomicI64::default(),
             exit: Mutex::new(Exit::Ok),
         }
     }
 }
 
 impl Tally {
+    /// A file of a folder is on its way.
+    pub(crate) fn set_out(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
     /// A file of `bytes` is done.
     pub(crate) fn done(&self, bytes: u64) {
+        self.open.fetch_sub(1, Relaxed);
         self.files.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
     }

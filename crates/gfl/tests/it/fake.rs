@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -117,6 +118,10 @@ pub(crate) fn bytes(len: usize, seed: u8) -> Vec<u8> {
         .collect()
 }
 
+/// The status that means: the server is gone for a moment, and its port with it.
+pub(crate) const DEATH: u16 = 1;
+const DEAD: Duration = Duration::from_millis(700);
+
 type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
 
 pub(crate) struct Fake {
@@ -130,10 +135,30 @@ impl Fake {
         let addr = listener.local_addr().expect("bound");
         let log = Arc::new(Mutex::new(Vec::new()));
         let (answer, seen): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&log));
+        let dies = Arc::new(AtomicBool::new(false));
         thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let (answer, seen) = (Arc::clone(&answer), Arc::clone(&seen));
-                thread::spawn(move || serve(client, &*answer, &seen));
+            let mut listener = Some(listener);
+            loop {
+                let bound = match listener.take() {
+                    Some(bound) => bound,
+                    None => TcpListener::bind(addr).expect("its own port"),
+                };
+                while !dies.swap(false, SeqCst) {
+                    let Ok((client, _)) = bound.accept() else {
+                        continue;
+                    };
+                    let (answer, seen, dies) =
+                        (Arc::clone(&answer), Arc::clone(&seen), Arc::clone(&dies));
+                    thread::spawn(move || {
+                        if serve(client, &*answer, &seen) == Ended::Dead {
+                            dies.store(true, SeqCst);
+                            // Wakes the one who waits for clients.
+                            let _ = TcpStream::connect(addr);
+                        }
+                    });
+                }
+                drop(bound);
+                thread::sleep(DEAD);
             }
         });
         Self { addr, log }
@@ -159,15 +184,29 @@ impl Fake {
     }
 }
 
-fn serve(client: TcpStream, answer: &Answer, log: &Mutex<Vec<String>>) -> Option<()> {
+/// How a connection came to its end.
+#[derive(PartialEq, Eq)]
+enum Ended {
+    Connection,
+    /// The server itself is to be gone for a while.
+    Dead,
+}
+
+fn serve(client: TcpStream, answer: &Answer, log: &Mutex<Vec<String>>) -> Ended {
+    talk(client, answer, log).unwrap_or(Ended::Connection)
+}
+
+fn talk(client: TcpStream, answer: &Answer, log: &Mutex<Vec<String>>) -> Option<Ended> {
     let mut reader = BufReader::new(client.try_clone().ok()?);
     let mut writer = client;
     loop {
         let request = read(&mut reader)?;
         log.lock().ok()?.push(request.line());
         let reply = answer(&request);
-        if reply.status == 0 {
-            return None;
+        match reply.status {
+            0 => return None,
+            DEATH => return Some(Ended::Dead),
+            _ => {}
         }
         if reply.stall {
             thread::sleep(Duration::from_secs(60));

@@ -1,6 +1,8 @@
 //! Uploads that break off, are half there, or come out wrong.
 
-use crate::fake::{Fake, Output, Reply, Request, bytes, capabilities, entry, ok, problem, reply};
+use crate::fake::{
+    DEATH, Fake, Output, Reply, Request, bytes, capabilities, entry, ok, problem, reply,
+};
 use gfl_api::frames::{Decoder, Event};
 use gfl_api::{RangeSet, Root};
 use serde_json::json;
@@ -261,6 +263,40 @@ fn small_files_without_an_answer_are_sent_again() {
         (0..100)
             .all(|n| stored[&format!("r/s{}/f{n}", n % 7)] == format!("content {n}").into_bytes())
     );
+}
+
+#[test]
+fn small_files_survive_a_server_that_is_gone_for_a_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("d")).unwrap();
+    for n in 0..300 {
+        fs::write(dir.path().join(format!("d/f{n}")), format!("content {n}")).unwrap();
+    }
+    let stored: Arc<Mutex<BTreeMap<String, Vec<u8>>>> = Arc::default();
+    let streams = Mutex::new(0);
+    let shared = Arc::clone(&stored);
+    let fake = Fake::start(move |request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        "GET /v1/meta/r" => problem(404, "not-found"),
+        _ => {
+            *streams.lock().unwrap() += 1;
+            if *streams.lock().unwrap() == 1 {
+                return reply(DEATH, "");
+            }
+            let mut lines = String::new();
+            for (index, path, content) in decode(&request.body) {
+                let b3 = Root::of(&content);
+                let line =
+                    json!({"index": index, "path": path, "status": 201, "b3": b3.to_string()});
+                lines.push_str(&format!("{line}\n"));
+                shared.lock().unwrap().insert(path, content);
+            }
+            reply(200, lines + "{\"end\":true}\n")
+        }
+    });
+    let output = fake.gfl(dir.path(), &["put", "d", "r", "--json"]).expect(0);
+    assert_eq!(stored.lock().unwrap().len(), 300);
+    assert_eq!(number(&output.out, "files"), 300, "{}", output.out);
 }
 
 fn decode(body: &[u8]) -> Vec<(u32, String, Vec<u8>)> {
