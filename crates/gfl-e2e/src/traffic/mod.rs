@@ -285,7 +285,7 @@ impl Worker {
         let op = if self.rng.chance(25) {
             serde_json::json!({ "op": "delete", "path": from, "recursive": true })
         } else {
-            let to = format!("{}/moved{}", self.folder, self.rng.below(1_000_000));
+            let to = format!("{}/moved{}", self.folder, new_content(8) >> 24);
             for (path, id) in &inside {
                 change.push((format!("{to}{}", &path[from.len()..]), Some(*id)));
             }
