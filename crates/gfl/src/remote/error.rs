@@ -172,6 +172,9 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         (_, Code::PreconditionFailed | Code::AlreadyExists) => {
             "something is there already; `--overwrite` replaces it"
         }
+        (_, Code::IsADirectory) => {
+            "a folder has that name; write it with a / at the end to put something into it"
+        }
         (_, Code::Quota) => "delete something, or ask the server's owner for more room",
         (_, Code::StorageFull) => {
             "the server's disk is full; nothing was lost, run the same command again later"
