@@ -3,6 +3,7 @@
 //! and digests are computed here. Shared with `xtask demo` and `xtask promises`.
 
 pub mod bins;
+#[cfg(feature = "catalog")]
 pub mod catalog;
 pub mod data;
 pub mod frames;
@@ -14,6 +15,7 @@ pub mod mount;
 pub mod proxy;
 pub mod server;
 pub mod skip;
+#[cfg(feature = "catalog")]
 pub mod traffic;
 pub mod tree;
 pub mod v0;
