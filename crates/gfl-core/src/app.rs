@@ -25,9 +25,10 @@ const POSTGRES_POOL: usize = 8;
 
 /// The application. Cheap to share.
 pub struct App {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     tokens: Tokens,
-    jobs: Jobs,
+    /// `None` in tests that do by hand, in their order, what the jobs do.
+    jobs: Option<Jobs>,
     /// Keeps a second server off the same folders.
     _locks: Vec<DirLock>,
 }
@@ -61,10 +62,8 @@ impl App {
         db: Db,
         locks: Vec<DirLock>,
     ) -> Result<Arc<App>> {
-        db.migrate(MIGRATIONS).await?;
-        let tokens = Tokens::new(settings.tokens_file.clone(), &*clock);
-        let shared = Arc::new(Shared::new(db, store, clock, settings));
-        shared.recover().await?;
+        let mut app = App::begin(settings, clock, store, db, locks).await?;
+        let shared = app.shared.clone();
         // Listed before the first request, so that no new draft is among them.
         let drafts = shared.store.drafts().await?;
         let collector = shared.clone();
@@ -75,18 +74,35 @@ impl App {
                 Err(error) => tracing::warn!(error = ?error, "old drafts could not be removed"),
             }
         });
-        let jobs = Jobs::start(&shared);
-        Ok(Arc::new(App {
+        app.jobs = Some(Jobs::start(&shared));
+        Ok(Arc::new(app))
+    }
+
+    /// Without jobs; what a crash left is finished.
+    pub(crate) async fn begin(
+        settings: Settings,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+        db: Db,
+        locks: Vec<DirLock>,
+    ) -> Result<App> {
+        db.migrate(MIGRATIONS).await?;
+        let tokens = Tokens::new(settings.tokens_file.clone(), &*clock);
+        let shared = Arc::new(Shared::new(db, store, clock, settings));
+        shared.recover().await?;
+        Ok(App {
             shared,
             tokens,
-            jobs,
+            jobs: None,
             _locks: locks,
-        }))
+        })
     }
 
     /// Ends jobs, checkpoints uploads, settles, closes the catalog.
     pub async fn close(&self) {
-        self.jobs.stop().await;
+        if let Some(jobs) = &self.jobs {
+            jobs.stop().await;
+        }
         let shared = &self.shared;
         for done in [
             shared.checkpoint_due(0).await,
@@ -161,8 +177,10 @@ impl App {
     /// Stores a whole file.
     pub async fn put(&self, caller: &Caller, put: Put, body: BodyStream) -> Result<Committed> {
         let caller = caller.clone();
+        let path = put.path.clone();
         self.detached(|s| async move { s.put(&caller, put, body).await })
             .await
+            .map_err(|error| error.about(&path))
     }
 
     /// Makes a directory and its parents; true when it is new.
@@ -249,8 +267,10 @@ impl App {
         begin: Begin,
     ) -> Result<(UploadStatus, bool)> {
         let caller = caller.clone();
+        let path = begin.path.clone();
         self.detached(|s| async move { s.upload_begin(&caller, begin).await })
             .await
+            .map_err(|error| error.about(&path))
     }
 
     /// The caller's sessions after id `after`.
@@ -302,10 +322,16 @@ impl App {
             .await
     }
 
-    /// Completes: verifies, commits, publishes. The same answer again for 24 hours.
-    pub async fn upload_complete(&self, caller: &Caller, id: &str) -> Result<Committed> {
+    /// Completes: verifies (also the digests that were announced at the beginning), commits, publishes.
+    /// The same answer again for 24 hours.
+    pub async fn upload_complete(
+        &self,
+        caller: &Caller,
+        id: &str,
+        expected: Expected,
+    ) -> Result<Committed> {
         let (caller, id) = (caller.clone(), id.to_owned());
-        self.detached(|s| async move { s.upload_complete(&caller, &id).await })
+        self.detached(|s| async move { s.upload_complete(&caller, &id, expected).await })
             .await
     }
 
@@ -329,8 +355,10 @@ impl App {
         spool: Spool,
     ) -> Result<Option<Committed>> {
         let caller = caller.clone();
+        let path = chunk.path.clone();
         self.detached(|s| async move { s.v0_chunk(&caller, chunk, spool).await })
             .await
+            .map_err(|error| error.about(&path))
     }
 
     /// State of the caller's v0 upload to a path, `None` without a session.

@@ -1,6 +1,7 @@
 //! The one error of the core, named by what the caller can do about it.
 //! `message` is safe to show (no server paths, no secrets); `source` goes to the log only.
 
+use gfl_api::path::FilePath;
 use std::fmt;
 
 /// Why an operation was refused or failed. Every protocol maps each kind without a wildcard,
@@ -112,6 +113,15 @@ impl Error {
     #[must_use]
     pub fn with(mut self, name: &'static str, fact: Fact) -> Self {
         self.facts.push((name, fact));
+        self
+    }
+
+    /// Names the path in an error of the storage, which knows drafts but not what they are for.
+    pub(crate) fn about(mut self, path: &FilePath) -> Self {
+        let of_storage = matches!(self.kind, Kind::StorageFull | Kind::ReadOnlyStorage);
+        if of_storage && !self.message.contains(path.as_str()) {
+            self.message = format!("{path}: {}", self.message);
+        }
         self
     }
 

@@ -15,6 +15,8 @@ pub mod policy;
 pub mod settings;
 pub mod store;
 mod stream;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use app::App;
 pub use error::{Error, Kind, Result};

@@ -24,6 +24,10 @@ pub const UPLOAD_DONE_MS: i64 = 24 * 3_600_000;
 pub const ADOPTION_QUEUE_MAX: usize = 10_000;
 /// Entries removed by one pruning step.
 pub const PRUNE_BATCH: i64 = 256;
+/// … while space is short.
+pub const PRUNE_BATCH_SHORT: i64 = 16;
+/// Kept content stays at least this long, however short the disk is.
+pub const KEPT_MS_MIN: i64 = 60_000;
 /// Names held in memory by one step over a large directory.
 pub const LIST_CHUNK_NAMES: usize = 16_384;
 /// Unanswered challenges (v0 `Challenge` scheme); older ones are dropped first.

@@ -22,7 +22,7 @@ impl DirLock {
         let failed = |e: std::io::Error| {
             Error::new(
                 Kind::ReadOnlyStorage,
-                "the meta folder cannot be used: check meta_dir, its owner and its permissions",
+                "the lock file cannot be used: check the folder, its owner and its permissions",
             )
             .caused_by(e)
         };
@@ -48,7 +48,7 @@ impl DirLock {
             return Err(Error::new(
                 Kind::Busy,
                 format!(
-                    "another server (process {}) uses the same meta folder",
+                    "another server (process {}) uses the same folders",
                     pid.trim()
                 ),
             ));

@@ -127,6 +127,22 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// For a step that takes everything below a path along: nothing there may be denied to this caller.
+    pub fn may_below(&self, verb: Verb, path: &FilePath) -> Result<()> {
+        match crate::policy::permissions::denied_below(&self.rules, verb, path) {
+            None => Ok(()),
+            Some(prefix) => Err(Error::new(
+                Kind::Forbidden,
+                format!(
+                    "{path}: permission denied, it takes '{}' also at {prefix}",
+                    verb.name()
+                ),
+            )),
+        }
+    }
+}
+
 /// Proof of a permission. Writing functions demand it.
 #[derive(Debug, Clone)]
 pub struct Grant {

@@ -16,6 +16,8 @@ use std::sync::Arc;
 const RECHECK_MS: i64 = 200;
 /// How long the last good content counts while the file cannot be read: v0.1's tool rewrites it in place.
 const GRACE_MS: i64 = 2_000;
+/// A stamp this young says nothing yet: the file is read whatever it is.
+const STAMP_SETTLES_MS: i64 = 2_000;
 /// Larger files are refused.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -24,10 +26,17 @@ type FileStamp = (u64, u64, i64, i64);
 
 struct Loaded {
     stamp: Option<FileStamp>,
-    checked_ms: i64,
-    /// Since when it cannot be read.
-    broken_since_ms: Option<i64>,
+    /// When it was looked at last; `None` before the first time.
+    checked_ms: Option<i64>,
+    /// Since when it cannot be read, and why.
+    broken: Option<Broken>,
     file: Arc<TokenFile>,
+}
+
+struct Broken {
+    since_ms: i64,
+    /// The last good content does not count any more, or there never was one.
+    closed: bool,
 }
 
 /// Who has which token.
@@ -43,8 +52,8 @@ impl Tokens {
             path,
             loaded: Mutex::new(Loaded {
                 stamp: None,
-                checked_ms: i64::MIN,
-                broken_since_ms: None,
+                checked_ms: None,
+                broken: None,
                 file: Arc::new(TokenFile::default()),
             }),
             challenges: Challenges::new(clock),
@@ -122,28 +131,49 @@ impl Tokens {
     /// The file's content, read again when it has changed.
     fn current(&self, path: &std::path::Path, now_ms: i64) -> Result<Arc<TokenFile>> {
         let mut loaded = self.loaded.lock();
-        let fresh = loaded.checked_ms <= now_ms && now_ms.saturating_sub(loaded.checked_ms) < RECHECK_MS;
-        if fresh && loaded.broken_since_ms.is_none() {
-            return Ok(loaded.file.clone());
+        let fresh = loaded
+            .checked_ms
+            .is_some_and(|at| (at..at.saturating_add(RECHECK_MS)).contains(&now_ms));
+        if !fresh {
+            loaded.checked_ms = Some(now_ms);
+            loaded.read_again(path, now_ms);
         }
-        loaded.checked_ms = now_ms;
-        match read(path, loaded.stamp) {
-            Ok(None) => loaded.broken_since_ms = None,
-            Ok(Some((stamp, file))) => {
-                loaded.stamp = stamp;
-                loaded.file = Arc::new(file);
-                loaded.broken_since_ms = None;
-            }
-            Err(error) => {
-                let since = *loaded.broken_since_ms.get_or_insert(now_ms);
-                if now_ms - since >= GRACE_MS || loaded.stamp.is_none() {
-                    tracing::error!(error = ?error, "the token file cannot be read: nobody is let in");
-                    return Err(error);
-                }
-            }
+        if loaded.broken.as_ref().is_some_and(|broken| broken.closed) {
+            return Err(unreadable());
         }
         Ok(loaded.file.clone())
     }
+}
+
+impl Loaded {
+    fn read_again(&mut self, path: &std::path::Path, now_ms: i64) {
+        match read(path, self.stamp, now_ms) {
+            Ok(None) => self.broken = None,
+            Ok(Some((stamp, file))) => {
+                self.stamp = stamp;
+                self.file = Arc::new(file);
+                self.broken = None;
+            }
+            Err(error) => {
+                let since_ms = self
+                    .broken
+                    .as_ref()
+                    .map_or(now_ms, |broken| broken.since_ms);
+                let closed = now_ms - since_ms >= GRACE_MS || self.stamp.is_none();
+                if closed && !self.broken.as_ref().is_some_and(|broken| broken.closed) {
+                    tracing::error!(error = ?error, "the token file cannot be read: nobody is let in");
+                }
+                self.broken = Some(Broken { since_ms, closed });
+            }
+        }
+    }
+}
+
+fn unreadable() -> Error {
+    Error::new(
+        Kind::Unavailable,
+        "the token file cannot be read; see the server's log",
+    )
 }
 
 fn unauthenticated(message: &str) -> Error {
@@ -166,14 +196,9 @@ fn by_token<'f>(file: &'f TokenFile, token: &str, now_ms: i64) -> Result<&'f Tok
 fn read(
     path: &std::path::Path,
     known: Option<FileStamp>,
+    now_ms: i64,
 ) -> Result<Option<(Option<FileStamp>, TokenFile)>> {
-    let failed = |e: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(
-            Kind::Unavailable,
-            "the token file cannot be read; see the server's log",
-        )
-        .caused_by(e)
-    };
+    let failed = |e: Box<dyn std::error::Error + Send + Sync>| unreadable().caused_by(e);
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
         Err(e) if e.kind() == ErrorKind::NotFound => {
@@ -181,13 +206,17 @@ fn read(
         }
         Err(e) => return Err(failed(e.into())),
     };
+    let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
+    let changed_ns = ns(meta.ctime(), meta.ctime_nsec());
     let stamp = (
         meta.ino(),
         meta.len(),
-        meta.mtime_nsec() + meta.mtime() * 1_000_000_000,
-        meta.ctime_nsec(),
+        ns(meta.mtime(), meta.mtime_nsec()),
+        changed_ns,
     );
-    if known == Some(stamp) {
+    // Two writes within one tick of the file system's clock leave the same stamp.
+    let settled = now_ms - changed_ns / 1_000_000 >= STAMP_SETTLES_MS;
+    if known == Some(stamp) && settled {
         return Ok(None);
     }
     if meta.len() > FILE_BYTES_MAX {

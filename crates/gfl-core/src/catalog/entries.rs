@@ -2,8 +2,9 @@
 
 use super::versions::{self, VersionRow};
 use super::{Tx, Value, key_column};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::id::Key;
+use gfl_api::limits::PATH_DEPTH_MAX;
 use gfl_api::path::FilePath;
 
 /// The root directory's id.
@@ -87,31 +88,61 @@ pub async fn find_known(tx: &mut Tx<'_>, path: &FilePath) -> Result<Option<Known
     Ok(Some(Known { entry, version }))
 }
 
-/// The id of a directory, making rows for it and its parents where they are missing. A row that says
-/// "file" where the tree has a directory now is corrected: a person replaced it.
-pub async fn ensure_dir(tx: &mut Tx<'_>, path: &FilePath, now_ms: i64) -> Result<i64> {
-    let mut at = ROOT;
-    for name in path.components() {
-        // Almost always it is there: asking first keeps the write-ahead log free of rows that did not change.
-        if let Some(row) = child(tx, at, name).await?
-            && row.is_dir
-        {
-            at = row.id;
-            continue;
-        }
-        let row = tx
-            .row(
-                "INSERT INTO entry (parent, name, kind, created_ms) VALUES ($1, $2, 0, $3) \
-                 ON CONFLICT (parent, name) DO UPDATE SET kind = 0, version = NULL RETURNING id",
-                &[at.into(), name.as_bytes().into(), now_ms.into()],
-            )
-            .await?;
-        at = match row {
-            Some(row) => row.int(0)?,
-            None => at,
+/// Makes a directory's row, or turns the name's row into one; returns its id.
+pub async fn put_dir(tx: &mut Tx<'_>, parent: i64, name: &str, now_ms: i64) -> Result<i64> {
+    let row = tx
+        .row(
+            "INSERT INTO entry (parent, name, kind, created_ms) VALUES ($1, $2, 0, $3) \
+             ON CONFLICT (parent, name) DO UPDATE SET kind = 0, version = NULL RETURNING id",
+            &[parent.into(), name.as_bytes().into(), now_ms.into()],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| Ok(row.int(0)?))
+}
+
+/// A row by its id, with its name.
+pub async fn by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<(EntryRow, String)>> {
+    let row = tx
+        .row(
+            "SELECT parent, name, kind, version FROM entry WHERE id = $1",
+            &[id.into()],
+        )
+        .await?;
+    row.map(|row| {
+        let name = String::from_utf8(row.bytes(1)?).map_err(|_| malformed())?;
+        let entry = EntryRow {
+            id,
+            parent: row.int(0)?,
+            is_dir: row.int(2)? == 0,
+            version: row.opt_text(3)?.map(|t| key_column(&t)).transpose()?,
         };
+        Ok((entry, name))
+    })
+    .transpose()
+}
+
+/// Where an entry is now; `None` when it is gone, or inside something deleted.
+pub async fn path_of(tx: &mut Tx<'_>, id: i64) -> Result<Option<FilePath>> {
+    let mut names = Vec::new();
+    let mut at = id;
+    while at != ROOT {
+        let Some((row, name)) = by_id(tx, at).await? else {
+            return Ok(None);
+        };
+        // A damaged catalog must not make this endless.
+        if names.len() > PATH_DEPTH_MAX {
+            return Err(malformed());
+        }
+        names.push(name);
+        at = row.parent;
     }
-    Ok(at)
+    names.reverse();
+    let path = FilePath::parse(&names.join("/")).map_err(|e| malformed().caused_by(e))?;
+    Ok(Some(path))
+}
+
+fn malformed() -> Error {
+    Error::new(Kind::Internal, "the catalog holds a malformed entry")
 }
 
 /// Points a name at a version, making the row when it is new; returns its id.
@@ -132,11 +163,24 @@ pub async fn put_file(
     row.map_or(Ok(0), |row| Ok(row.int(0)?))
 }
 
-/// Points an entry at another version, or at none.
-pub async fn set_version(tx: &mut Tx<'_>, id: i64, version: Option<&Key>) -> Result<()> {
+/// Makes a row again as it was, whatever has become of it or of its name.
+pub async fn put_back(tx: &mut Tx<'_>, row: &EntryRow, name: &str, now_ms: i64) -> Result<()> {
     tx.exec(
-        "UPDATE entry SET version = $2 WHERE id = $1",
-        &[id.into(), opt(version)],
+        "DELETE FROM entry WHERE parent = $1 AND name = $2 AND id <> $3",
+        &[row.parent.into(), name.as_bytes().into(), row.id.into()],
+    )
+    .await?;
+    tx.exec(
+        "INSERT INTO entry (id, parent, name, kind, version, created_ms) VALUES ($1, $2, $3, $4, $5, $6) \
+         ON CONFLICT (id) DO UPDATE SET parent = $2, name = $3, kind = $4, version = $5",
+        &[
+            row.id.into(),
+            row.parent.into(),
+            name.as_bytes().into(),
+            i64::from(!row.is_dir).into(),
+            opt(row.version.as_ref()),
+            now_ms.into(),
+        ],
     )
     .await?;
     Ok(())

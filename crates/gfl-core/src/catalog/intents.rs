@@ -40,7 +40,15 @@ pub enum Step {
         version: Option<Key>,
     },
     /// A directory appears.
-    MakeDir,
+    MakeDir {
+        /// Its entry: it may have moved on when this is redone.
+        entry: i64,
+    },
+    /// Kept content whose row is gone is removed.
+    Remove {
+        /// Its key.
+        key: Key,
+    },
     /// mtime and mode change.
     Meta {
         /// ns.
@@ -77,6 +85,7 @@ struct Columns {
     edit: Option<Key>,
     mtime_ns: Option<i64>,
     mode: Option<u32>,
+    entry: Option<i64>,
 }
 
 impl Columns {
@@ -111,8 +120,9 @@ impl Columns {
                 version,
                 ..Columns::default()
             },
-            Step::MakeDir => Columns {
+            Step::MakeDir { entry } => Columns {
                 op: 4,
+                entry: Some(entry),
                 ..Columns::default()
             },
             Step::Meta {
@@ -124,6 +134,11 @@ impl Columns {
                 version,
                 mtime_ns,
                 mode,
+                ..Columns::default()
+            },
+            Step::Remove { key } => Columns {
+                op: 6,
+                over: Some((key, None)),
                 ..Columns::default()
             },
         }
@@ -147,7 +162,7 @@ pub async fn insert(
     let over_mtime = stamp.map(|s| s.mtime_ns).or(c.mtime_ns);
     let over_size = match stamp {
         Some(s) => Value::u64(s.size)?,
-        None => c.mode.map(i64::from).into(),
+        None => c.mode.map(i64::from).or(c.entry).into(),
     };
     let row = tx
         .row(
@@ -212,7 +227,12 @@ fn read(row: &Row) -> Result<Intent> {
             over,
             version,
         },
-        4 => Step::MakeDir,
+        4 => Step::MakeDir {
+            entry: row.opt_int(7)?.ok_or_else(damaged)?,
+        },
+        6 => Step::Remove {
+            key: over.ok_or_else(damaged)?,
+        },
         5 => Step::Meta {
             mode: row.opt_int(7)?.and_then(|m| u32::try_from(m).ok()),
             mtime_ns: row.opt_int(8)?,
@@ -239,6 +259,12 @@ pub async fn after(tx: &mut Tx<'_>, id: i64, limit: i64) -> Result<Vec<Intent>> 
         )
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// The row of an id, unless it is done.
+pub async fn get(tx: &mut Tx<'_>, id: i64) -> Result<Option<Intent>> {
+    let found = after(tx, id - 1, 1).await?.into_iter().next();
+    Ok(found.filter(|intent| intent.id == id))
 }
 
 /// Removes a row: its step is done and durable, or was compensated.

@@ -130,9 +130,20 @@ pub async fn oldest(tx: &mut Tx<'_>, before_ms: i64, limit: i64) -> Result<Vec<K
     rows.iter().map(read).collect()
 }
 
-/// Removes a row.
-pub async fn remove(tx: &mut Tx<'_>, id: &Key) -> Result<()> {
-    tx.exec("DELETE FROM kept WHERE id = $1", &[id.as_str().into()])
+/// Removes a row; false when it was gone already: then somebody else has restored or pruned it.
+pub async fn remove(tx: &mut Tx<'_>, id: &Key) -> Result<bool> {
+    let removed = tx
+        .exec("DELETE FROM kept WHERE id = $1", &[id.as_str().into()])
         .await?;
+    Ok(removed == 1)
+}
+
+/// A file has moved: what is kept of it is found under its new name.
+pub async fn follow(tx: &mut Tx<'_>, entry: i64, parent: i64, name: &str) -> Result<()> {
+    tx.exec(
+        "UPDATE kept SET parent = $2, name = $3 WHERE entry = $1 AND kind = 1",
+        &[entry.into(), parent.into(), name.as_bytes().into()],
+    )
+    .await?;
     Ok(())
 }

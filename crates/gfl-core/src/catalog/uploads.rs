@@ -59,6 +59,8 @@ pub struct UploadRow {
     pub active_ms: i64,
     /// Done: `created` or `replaced`. Failed: the message.
     pub outcome: Option<String>,
+    /// v0: chunks recorded so far.
+    pub slots_have: u32,
 }
 
 /// A v0 chunk.
@@ -74,6 +76,18 @@ pub struct SlotRow {
     pub sha256: [u8; 32],
     /// When received, unix ms.
     pub at_ms: i64,
+}
+
+/// Every column, in the order of [`read`], of the rows that fit.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, owner, origin, peer, path, version, length, slots, slot_bytes, state, fingerprint, ",
+            "mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome, ",
+            "slots_have FROM upload ",
+            $rest
+        )
+    };
 }
 
 fn damaged() -> Error {
@@ -129,6 +143,7 @@ fn read(row: &Row) -> Result<UploadRow> {
         created_ms: row.int(17)?,
         active_ms: row.int(18)?,
         outcome: row.opt_text(19)?,
+        slots_have: row.u32(20)?,
     })
 }
 
@@ -136,8 +151,9 @@ fn read(row: &Row) -> Result<UploadRow> {
 pub async fn insert(tx: &mut Tx<'_>, u: &UploadRow) -> Result<()> {
     tx.exec(
         "INSERT INTO upload (id, owner, origin, peer, path, version, length, slots, slot_bytes, state, \
-         fingerprint, mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+         fingerprint, mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome, \
+         slots_have) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
         &[
             u.id.as_str().into(),
             u.owner.as_str().into(),
@@ -159,6 +175,7 @@ pub async fn insert(tx: &mut Tx<'_>, u: &UploadRow) -> Result<()> {
             u.created_ms.into(),
             u.active_ms.into(),
             u.outcome.clone().into(),
+            u.slots_have.into(),
         ],
     )
     .await?;
@@ -167,14 +184,7 @@ pub async fn insert(tx: &mut Tx<'_>, u: &UploadRow) -> Result<()> {
 
 /// A session by id.
 pub async fn get(tx: &mut Tx<'_>, id: &str) -> Result<Option<UploadRow>> {
-    let row = tx
-        .row(
-            "SELECT id, owner, origin, peer, path, version, length, slots, slot_bytes, state, fingerprint, \
-             mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome \
-             FROM upload WHERE id = $1",
-            &[id.into()],
-        )
-        .await?;
+    let row = tx.row(select!("WHERE id = $1"), &[id.into()]).await?;
     row.as_ref().map(read).transpose()
 }
 
@@ -187,9 +197,9 @@ pub async fn receiving_for(
 ) -> Result<Vec<UploadRow>> {
     let rows = tx
         .rows(
-            "SELECT id, owner, origin, peer, path, version, length, slots, slot_bytes, state, fingerprint, \
-             mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome \
-             FROM upload WHERE owner = $1 AND path = $2 AND state = 0 ORDER BY created_ms DESC LIMIT $3",
+            select!(
+                "WHERE owner = $1 AND path = $2 AND state = 0 ORDER BY created_ms DESC LIMIT $3"
+            ),
             &[owner.into(), path.as_str().into(), limit.into()],
         )
         .await?;
@@ -205,9 +215,7 @@ pub async fn of_owner(
 ) -> Result<Vec<UploadRow>> {
     let rows = tx
         .rows(
-            "SELECT id, owner, origin, peer, path, version, length, slots, slot_bytes, state, fingerprint, \
-             mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome \
-             FROM upload WHERE owner = $1 AND id > $2 AND origin = 0 ORDER BY id LIMIT $3",
+            select!("WHERE owner = $1 AND id > $2 AND origin = 0 ORDER BY id LIMIT $3"),
             &[owner.into(), after.into(), limit.into()],
         )
         .await?;
@@ -225,14 +233,22 @@ pub async fn count_of_owner(tx: &mut Tx<'_>, owner: &str) -> Result<i64> {
     row.map_or(Ok(0), |row| Ok(row.int(0)?))
 }
 
-/// Sessions without activity since a time, whatever their state.
-pub async fn idle_since(tx: &mut Tx<'_>, before_ms: i64, limit: i64) -> Result<Vec<UploadRow>> {
+/// Sessions without activity: open ones since one time, ended ones since another. In order of id, so that
+/// rows that must stay do not hide those behind them.
+pub async fn idle_since(
+    tx: &mut Tx<'_>,
+    open_ms: i64,
+    ended_ms: i64,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<UploadRow>> {
     let rows = tx
         .rows(
-            "SELECT id, owner, origin, peer, path, version, length, slots, slot_bytes, state, fingerprint, \
-             mtime_ns, mode, b3, sha256, if_match, if_none_match, created_ms, active_ms, outcome \
-             FROM upload WHERE active_ms < $1 ORDER BY active_ms LIMIT $2",
-            &[before_ms.into(), limit.into()],
+            select!(
+                "WHERE ((state < 2 AND active_ms < $1) OR (state >= 2 AND active_ms < $2)) AND id > $3 \
+                 ORDER BY id LIMIT $4"
+            ),
+            &[open_ms.into(), ended_ms.into(), after.into(), limit.into()],
         )
         .await?;
     rows.iter().map(read).collect()
@@ -251,14 +267,16 @@ pub async fn uses_draft(tx: &mut Tx<'_>, key: &Key) -> Result<bool> {
     }
     let aside = tx
         .row(
-            "SELECT 1 FROM upload_slot WHERE aside = $1 LIMIT 1",
+            "SELECT 1 FROM upload_slot s JOIN upload u ON u.id = s.upload \
+             WHERE s.aside = $1 AND u.state < 2 LIMIT 1",
             &[key.as_str().into()],
         )
         .await?;
     Ok(aside.is_some())
 }
 
-/// Ends a session: done or failed. False when it was not receiving any more.
+/// Ends a session: done or failed. False when it was not receiving any more. Its parts stay until the
+/// commit is certain, because a commit that is taken back needs them again.
 pub async fn finish(
     tx: &mut Tx<'_>,
     id: &str,
@@ -272,25 +290,26 @@ pub async fn finish(
             &[id.into(), state_to_sql(state).into(), outcome.into(), now_ms.into()],
         )
         .await?;
-    clear_parts(tx, id).await?;
     Ok(changed == 1)
 }
 
-/// Records activity.
-pub async fn touch(tx: &mut Tx<'_>, id: &str, now_ms: i64) -> Result<()> {
-    tx.exec(
-        "UPDATE upload SET active_ms = $2 WHERE id = $1",
-        &[id.into(), now_ms.into()],
-    )
-    .await?;
-    Ok(())
+/// Records activity; false when the session has ended, so that nothing may be recorded for it any more.
+pub async fn touch(tx: &mut Tx<'_>, id: &str, now_ms: i64) -> Result<bool> {
+    let changed = tx
+        .exec(
+            "UPDATE upload SET active_ms = $2 WHERE id = $1 AND state = 0",
+            &[id.into(), now_ms.into()],
+        )
+        .await?;
+    Ok(changed == 1)
 }
 
-/// Records the length once it is known.
-pub async fn set_length(tx: &mut Tx<'_>, id: &str, length: u64) -> Result<()> {
+/// Records the length once it is known, or that it is not.
+pub async fn set_length(tx: &mut Tx<'_>, id: &str, length: Option<u64>) -> Result<()> {
+    let length = length.map(Value::u64).transpose()?.unwrap_or(Value::Null);
     tx.exec(
         "UPDATE upload SET length = $2 WHERE id = $1",
-        &[id.into(), Value::u64(length)?],
+        &[id.into(), length],
     )
     .await?;
     Ok(())
@@ -314,7 +333,8 @@ pub async fn remove(tx: &mut Tx<'_>, id: &str) -> Result<()> {
     Ok(())
 }
 
-async fn clear_parts(tx: &mut Tx<'_>, id: &str) -> Result<()> {
+/// Forgets which parts a session has received.
+pub async fn clear_parts(tx: &mut Tx<'_>, id: &str) -> Result<()> {
     tx.exec("DELETE FROM upload_range WHERE upload = $1", &[id.into()])
         .await?;
     tx.exec("DELETE FROM upload_slot WHERE upload = $1", &[id.into()])
@@ -358,11 +378,10 @@ pub async fn ranges(tx: &mut Tx<'_>, id: &str) -> Result<Vec<(u64, u64)>> {
         .collect()
 }
 
-/// Records a v0 chunk; a repeated number takes the place of the earlier one.
-pub async fn put_slot(tx: &mut Tx<'_>, id: &str, slot: &SlotRow) -> Result<()> {
+/// Records a v0 chunk that is not recorded; returns how many there are now.
+pub async fn put_slot(tx: &mut Tx<'_>, id: &str, slot: &SlotRow) -> Result<u32> {
     tx.exec(
-        "INSERT INTO upload_slot (upload, slot, size, aside, sha256, at_ms) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (upload, slot) DO UPDATE SET size = $3, aside = $4, sha256 = $5, at_ms = $6",
+        "INSERT INTO upload_slot (upload, slot, size, aside, sha256, at_ms) VALUES ($1, $2, $3, $4, $5, $6)",
         &[
             id.into(),
             slot.slot.into(),
@@ -373,16 +392,31 @@ pub async fn put_slot(tx: &mut Tx<'_>, id: &str, slot: &SlotRow) -> Result<()> {
         ],
     )
     .await?;
-    Ok(())
+    // Counted, because counting rows for every chunk would cost the square of their number.
+    let row = tx
+        .row(
+            "UPDATE upload SET slots_have = slots_have + 1 WHERE id = $1 RETURNING slots_have",
+            &[id.into()],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| Ok(row.u32(0)?))
 }
 
 /// Forgets a v0 chunk, before its bytes are replaced (invariant 3).
 pub async fn remove_slot(tx: &mut Tx<'_>, id: &str, slot: u32) -> Result<()> {
-    tx.exec(
-        "DELETE FROM upload_slot WHERE upload = $1 AND slot = $2",
-        &[id.into(), slot.into()],
-    )
-    .await?;
+    let removed = tx
+        .exec(
+            "DELETE FROM upload_slot WHERE upload = $1 AND slot = $2",
+            &[id.into(), slot.into()],
+        )
+        .await?;
+    if removed == 1 {
+        tx.exec(
+            "UPDATE upload SET slots_have = slots_have - 1 WHERE id = $1",
+            &[id.into()],
+        )
+        .await?;
+    }
     Ok(())
 }
 
@@ -408,15 +442,12 @@ pub async fn slots(tx: &mut Tx<'_>, id: &str, from: u32, limit: i64) -> Result<V
         .collect()
 }
 
-/// Makes a session receiving again after its commit was taken back: all bytes are there.
-pub async fn reopen(tx: &mut Tx<'_>, id: &str, length: u64) -> Result<()> {
+/// Makes a session receiving again after its commit was taken back.
+pub async fn reopen(tx: &mut Tx<'_>, id: &str, length: Option<u64>, now_ms: i64) -> Result<()> {
     tx.exec(
-        "UPDATE upload SET state = 0, outcome = NULL WHERE id = $1",
-        &[id.into()],
+        "UPDATE upload SET state = 0, outcome = NULL, active_ms = $2 WHERE id = $1",
+        &[id.into(), now_ms.into()],
     )
     .await?;
-    if length > 0 {
-        put_ranges(tx, id, 0, length, &[(0, length)]).await?;
-    }
-    Ok(())
+    set_length(tx, id, length).await
 }

@@ -2,10 +2,11 @@
 //! new version, removed files an event. Happens beside requests, one file after the other, for paths
 //! that were noticed when somebody looked.
 
-use super::delete::version_of_edit;
 use super::look::{Looked, LookedFile};
+use super::rows::{self, BY_HAND, Before, version_of_edit};
+use super::settle::Reach;
 use super::shared::Shared;
-use crate::catalog::entries::Known;
+use crate::catalog::entries::{EntryRow, Known};
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::versions::{self, Fit, VersionRow};
 use crate::catalog::{Tx, entries};
@@ -18,9 +19,6 @@ use gfl_api::tree::{Root, TreeHasher};
 use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use tokio::sync::Notify;
-
-/// Recorded as the one who did it.
-const BY_HAND: &str = "";
 
 #[derive(Default)]
 struct Queue {
@@ -69,7 +67,7 @@ struct Rows {
 
 enum What {
     /// A new version for what a person made or changed.
-    New(VersionRow),
+    New { version: VersionRow, before: Before },
     /// The file is ours after all (other inode, same bytes), or its root is known now.
     Confirmed {
         key: Key,
@@ -77,8 +75,8 @@ enum What {
         ino: u64,
         ctime_ns: i64,
     },
-    /// The file is gone.
-    Gone { entry: i64, version: Option<Key> },
+    /// The file is gone, or a directory has its place.
+    Gone { entry: EntryRow, dir: bool },
 }
 
 impl Shared {
@@ -90,7 +88,11 @@ impl Shared {
         match self.adopt(&path).await {
             Ok(()) => {}
             // Changed while it was read, or gone: whoever looks next notices it again.
-            Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Busy | Kind::IsADirectory) => {}
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    Kind::NotFound | Kind::Busy | Kind::IsADirectory | Kind::InvalidPath
+                ) => {}
             Err(e) => return Err(e),
         }
         Ok(true)
@@ -109,6 +111,7 @@ impl Shared {
             }
         };
         let _lock = self.locks.exclusive(path).await;
+        self.quiet(path, Reach::Name).await?;
         let what = match self.look_quietly(path).await? {
             Looked::File(file) => match hashed {
                 Some((root, content)) if content.stamp() == file.stamp => {
@@ -118,10 +121,11 @@ impl Shared {
             },
             Looked::Nothing {
                 known: Some(Known { entry, .. }),
-            } if !entry.is_dir => What::Gone {
-                entry: entry.id,
-                version: entry.version,
-            },
+            } if !entry.is_dir => What::Gone { entry, dir: false },
+            Looked::Dir {
+                known: Some(Known { entry, .. }),
+                ..
+            } if !entry.is_dir => What::Gone { entry, dir: true },
             Looked::Nothing { .. } | Looked::Dir { .. } => return Ok(()),
         };
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
@@ -164,7 +168,8 @@ impl Shared {
         }
         let mut version = version_of_edit(Key::new(&*self.clock), file, self.clock.now_ms());
         version.b3 = Some(root);
-        What::New(version)
+        let before = Before::of_file(file);
+        What::New { version, before }
     }
 
     async fn hash_visible(&self, path: &FilePath) -> Result<(Root, std::sync::Arc<dyn Content>)> {
@@ -194,15 +199,6 @@ fn needs_hash(file: &LookedFile) -> bool {
 }
 
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<()> {
-    let event = |kind, entry, version: Option<&Key>, size| Event {
-        kind,
-        path: rows.path.clone(),
-        target: None,
-        entry: Some(entry),
-        version: version.cloned(),
-        size,
-        who: BY_HAND.to_owned(),
-    };
     match &rows.what {
         What::Confirmed {
             key,
@@ -213,23 +209,17 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<()> {
             versions::set_digests(tx, key, *root, None).await?;
             versions::set_stamp(tx, key, *ino, Some(*ctime_ns)).await
         }
-        What::Gone { entry, version } => {
-            entries::remove(tx, *entry).await?;
-            if let Some(version) = version {
-                versions::remove(tx, version).await?;
+        What::Gone { entry, dir } => {
+            if *dir {
+                rows::ensure_dir(tx, &rows.path, rows.now_ms).await?;
+                return Ok(());
             }
-            let event = event(EventKind::Vanished, *entry, version.as_ref(), None);
-            events::record(tx, rows.now_ms, &event).await?;
-            Ok(())
+            rows::vanish(tx, &rows.path, entry, rows.now_ms).await?;
+            entries::remove(tx, entry.id).await
         }
-        What::New(version) => {
-            let parent = entries::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
-            // The bytes of what was there are the person's doing and gone with the edit.
-            if let Some(row) = entries::child(tx, parent, &rows.name).await?
-                && let Some(old) = row.version
-            {
-                versions::remove(tx, &old).await?;
-            }
+        What::New { version, before } => {
+            before.forget(tx, &rows.path, rows.now_ms).await?;
+            let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
             let entry = entries::put_file(tx, parent, &rows.name, &version.id, rows.now_ms).await?;
             versions::insert(
                 tx,
@@ -239,12 +229,15 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<()> {
                 },
             )
             .await?;
-            let event = event(
-                EventKind::Adopted,
-                entry,
-                Some(&version.id),
-                Some(version.size),
-            );
+            let event = Event {
+                kind: EventKind::Adopted,
+                path: rows.path.clone(),
+                target: None,
+                entry: Some(entry),
+                version: Some(version.id.clone()),
+                size: Some(version.size),
+                who: BY_HAND.to_owned(),
+            };
             events::record(tx, rows.now_ms, &event).await?;
             Ok(())
         }

@@ -1,6 +1,8 @@
 //! Deleting: one row and one rename into kept, for a file or a whole folder. Undone by restore.
 
-use super::look::{Looked, LookedFile, not_found};
+use super::look::{Looked, not_found};
+use super::rows::{self, Before, version_of_edit};
+use super::settle::Reach;
 use super::shared::Shared;
 use super::{Delete, KeptReason, precondition};
 use crate::auth::{Caller, Grant, Verb};
@@ -11,7 +13,6 @@ use crate::catalog::versions::{self, VersionRow};
 use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::store::Stamp;
 use gfl_api::path::FilePath;
 
 /// What goes.
@@ -31,6 +32,8 @@ struct Rows {
     name: String,
     key: Key,
     doomed: Doomed,
+    /// For compensation.
+    before: Before,
 }
 
 #[derive(Clone, Copy)]
@@ -50,29 +53,6 @@ impl Rows {
     }
 }
 
-/// A row for a file that a person made, at the moment it needs one.
-pub(crate) fn version_of_edit(key: Key, file: &LookedFile, now_ms: i64) -> VersionRow {
-    let Stamp {
-        size,
-        mtime_ns,
-        ino,
-        ctime_ns,
-    } = file.stamp;
-    VersionRow {
-        id: key,
-        entry: 0,
-        size,
-        b3: None,
-        sha256: None,
-        mtime_ns,
-        mode: file.mode,
-        owner: String::new(),
-        uploaded_ms: now_ms,
-        ino,
-        ctime_ns: Some(ctime_ns),
-    }
-}
-
 impl Shared {
     /// Deletes a file, or a directory with `recursive` or when it is empty.
     pub(crate) async fn delete(
@@ -87,12 +67,15 @@ impl Shared {
         };
         let name = name.to_owned();
         let _lock = self.locks.exclusive(path).await;
+        self.quiet(path, Reach::Subtree).await?;
         let looked = self.look(path).await?;
         precondition::check(&how.pre, looked.etag(path).as_deref(), path)?;
         let now_ms = self.clock.now_ms();
+        let before = Before::of(&looked);
         let (key, doomed) = match looked {
             Looked::Nothing { .. } => return Err(not_found(path)),
             Looked::Dir { ino, .. } => {
+                caller.may_below(Verb::Delete, path)?;
                 self.may_delete_dir(path, how).await?;
                 (Key::new(&*self.clock), Doomed::Dir { ino })
             }
@@ -128,6 +111,7 @@ impl Shared {
             name,
             key,
             doomed,
+            before,
         };
         self.delete_now(path, rows).await
     }
@@ -168,22 +152,20 @@ impl Shared {
                 self.db
                     .write("nothing was kept", args, |tx, (key, intent)| {
                         Box::pin(async move {
-                            kept::remove(tx, key).await?;
-                            versions::remove(tx, key).await?;
+                            rows::forget_kept(tx, key).await?;
                             intents::remove(tx, *intent).await
                         })
                     })
                     .await
             }
             Err(error) => {
-                self.db
-                    .write(
-                        "take a deletion back",
-                        (rows, written),
-                        |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
-                    )
-                    .await?;
-                Err(error)
+                let fate = self.fate_of_retire(&rows.key).await;
+                let back = self.db.write(
+                    "take a deletion back",
+                    (rows, written),
+                    |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
+                );
+                self.settle_fate(written.intent, fate, error, back).await
             }
         }
     }
@@ -191,7 +173,8 @@ impl Shared {
 
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let path = rows.grant.path();
-    let parent = entries::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    rows.before.forget(tx, path, rows.now_ms).await?;
+    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
     let (entry, size) = match &rows.doomed {
         Doomed::File { version, new } => {
             let entry = entries::put_file(tx, parent, &rows.name, &rows.key, rows.now_ms).await?;
@@ -209,7 +192,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             (entry, Some(version.size))
         }
         Doomed::Dir { .. } => {
-            let entry = entries::ensure_dir(tx, path, rows.now_ms).await?;
+            let entry = rows::ensure_dir(tx, path, rows.now_ms).await?;
             entries::relocate(tx, entry, entries::LIMBO, rows.key.as_str()).await?;
             (entry, None)
         }
@@ -250,14 +233,18 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
 }
 
 async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<()> {
+    let (name, now_ms) = (&rows.name, rows.now_ms);
     match &rows.doomed {
-        Doomed::File { .. } => {
-            let entry =
-                entries::put_file(tx, written.parent, &rows.name, &rows.key, rows.now_ms).await?;
-            versions::set_entry(tx, &rows.key, entry).await?;
+        Doomed::File { new, .. } => {
+            rows.before
+                .put_back(tx, name, written.entry, now_ms)
+                .await?;
+            if *new {
+                versions::remove(tx, &rows.key).await?;
+            }
         }
         Doomed::Dir { .. } => {
-            entries::relocate(tx, written.entry, written.parent, &rows.name).await?;
+            entries::relocate(tx, written.entry, written.parent, name).await?;
         }
     }
     kept::remove(tx, &rows.key).await?;

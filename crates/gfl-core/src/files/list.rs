@@ -54,7 +54,20 @@ impl Shared {
         after: Option<&str>,
         limit: usize,
     ) -> Result<ListPage> {
-        let names = self.store.list(dir, after, limit).await?;
+        let mut names = self.store.list(dir, after, limit).await?;
+        // Names that no request could name (too deep or too long below this folder) are passed over here, so
+        // that a page full of them does not look like the end.
+        while names.more
+            && names
+                .names
+                .iter()
+                .all(|named| dir.join(&named.name).is_err())
+        {
+            let Some(last) = names.names.last().map(|named| named.name.clone()) else {
+                break;
+            };
+            names = self.store.list(dir, Some(&last), limit).await?;
+        }
         let mut known = self.known_files(dir, &names.names).await?;
         let mut entries = Vec::with_capacity(names.names.len());
         let mut noticed = 0;
@@ -143,6 +156,7 @@ impl Shared {
                 page.more = true;
                 return Ok(page);
             }
+            frame.want = (limit - page.entries.len()).clamp(WALK_STEP_NAMES, LIST_CHUNK_NAMES);
             let Some(entry) = frame.pending.pop_front() else {
                 if frame.more && caller.may(Verb::List, &frame.dir).is_ok() {
                     page.skipped += self.refill(frame).await?;
@@ -152,6 +166,7 @@ impl Shared {
                 continue;
             };
             if matches!(entry.node, Node::Dir) {
+                forget_pending(&mut stack, &entry.path);
                 stack.push(Frame::new(entry.path.clone(), None));
             }
             page.entries.push(entry);
@@ -163,7 +178,7 @@ impl Shared {
     async fn refill(&self, frame: &mut Frame) -> Result<u64> {
         let first = frame.last.is_none();
         let step = match self
-            .list_one(&frame.dir, frame.last.as_deref(), WALK_STEP_NAMES)
+            .list_one(&frame.dir, frame.last.as_deref(), frame.want)
             .await
         {
             Ok(step) => step,
@@ -185,7 +200,7 @@ impl Shared {
     }
 }
 
-/// Names held per directory of a walk.
+/// Names fetched of a directory at once, at least: each time costs a look at all its names.
 const WALK_STEP_NAMES: usize = 256;
 
 /// One directory of a walk and where the walk stands in it.
@@ -195,6 +210,8 @@ struct Frame {
     /// Names up to this one were fetched.
     last: Option<String>,
     more: bool,
+    /// Names to fetch at once.
+    want: usize,
 }
 
 impl Frame {
@@ -204,7 +221,26 @@ impl Frame {
             pending: VecDeque::new(),
             last,
             more: true,
+            want: WALK_STEP_NAMES,
         }
+    }
+}
+
+/// When much is pending in the directories above `entered`, which is entered now, it is fetched again
+/// later instead of being held: a deep tree of wide directories must not need more memory than one.
+fn forget_pending(stack: &mut [Frame], entered: &FilePath) {
+    let pending: usize = stack.iter().map(|frame| frame.pending.len()).sum();
+    if pending <= LIST_CHUNK_NAMES {
+        return;
+    }
+    let mut below = entered.clone();
+    for frame in stack.iter_mut().rev() {
+        if !frame.pending.is_empty() {
+            frame.pending = VecDeque::new();
+            frame.last = below.name().map(str::to_owned);
+            frame.more = true;
+        }
+        below = frame.dir.clone();
     }
 }
 

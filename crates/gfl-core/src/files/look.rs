@@ -130,12 +130,17 @@ impl Shared {
                 mtime_ns,
                 mode,
                 ino,
-            } => Looked::Dir {
-                mtime_ns,
-                mode,
-                ino,
-                known,
-            },
+            } => {
+                if known.as_ref().is_some_and(|k| !k.entry.is_dir) {
+                    self.noticed.push(path.clone());
+                }
+                Looked::Dir {
+                    mtime_ns,
+                    mode,
+                    ino,
+                    known,
+                }
+            }
             Found::File { stamp, mode } => {
                 let file = LookedFile { stamp, mode, known };
                 let unhashed = file.version().is_none_or(|v| v.b3.is_none());

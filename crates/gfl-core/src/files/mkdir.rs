@@ -1,13 +1,22 @@
 //! Making directories.
 
 use super::look::Looked;
+use super::rows;
+use super::settle::Reach;
 use super::shared::Shared;
-use crate::auth::{Caller, Verb};
-use crate::catalog::entries;
+use crate::auth::{Caller, Grant, Verb};
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::intents::{self, Step};
+use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use gfl_api::path::FilePath;
+
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    entry: i64,
+    intent: i64,
+    event: i64,
+}
 
 impl Shared {
     /// Makes a directory and its parents; false when it was there.
@@ -17,6 +26,7 @@ impl Shared {
             return Ok(false);
         }
         let _lock = self.locks.exclusive(path).await;
+        self.quiet(path, Reach::Name).await?;
         match self.look(path).await? {
             Looked::Dir { .. } => return Ok(false),
             Looked::File(_) => {
@@ -34,47 +44,61 @@ impl Shared {
             ));
         }
         let args = (self.clock.now_ms(), grant);
-        let (intent, event, entry) = self
+        let written = self
             .db
             .write("make directory", args, |tx, (now_ms, grant)| {
-                Box::pin(async move {
-                    let path = grant.path();
-                    let entry = entries::ensure_dir(tx, path, *now_ms).await?;
-                    let intent = intents::insert(tx, path, 0, grant.user(), &Step::MakeDir).await?;
-                    let event = Event {
-                        kind: EventKind::DirMade,
-                        path: path.clone(),
-                        target: None,
-                        entry: Some(entry),
-                        version: None,
-                        size: None,
-                        who: grant.user().to_owned(),
-                    };
-                    Ok::<_, Error>((intent, events::record(tx, *now_ms, &event).await?, entry))
-                })
+                Box::pin(write_rows(tx, *now_ms, grant))
             })
             .await?;
         match self.store.make_dir(path).await {
             Ok(new) => {
-                self.unsettled.push(intent, &[path], None);
+                self.unsettled.push(written.intent, &[path], None);
                 Ok(new)
             }
             Err(error) => {
-                self.db
-                    .write(
-                        "take a directory back",
-                        (intent, event, entry),
-                        |tx, ids| {
-                            Box::pin(async move {
-                                intents::remove(tx, ids.0).await?;
-                                events::unrecord(tx, ids.1).await?;
-                                entries::remove(tx, ids.2).await
-                            })
-                        },
-                    )
-                    .await?;
-                Err(error)
+                let fate = self.fate_of_make_dir(path).await;
+                let back = self
+                    .db
+                    .write("take a directory back", written, |tx, written| {
+                        Box::pin(unwrite_rows(tx, *written))
+                    });
+                self.settle_fate(written.intent, fate, error, back).await?;
+                Ok(true)
             }
         }
     }
+}
+
+async fn write_rows(tx: &mut Tx<'_>, now_ms: i64, grant: &Grant) -> Result<Written> {
+    let path = grant.path();
+    let entry = rows::ensure_dir(tx, path, now_ms).await?;
+    let step = Step::MakeDir { entry };
+    let intent = intents::insert(tx, path, 0, grant.user(), &step).await?;
+    let event = Event {
+        kind: EventKind::DirMade,
+        path: path.clone(),
+        target: None,
+        entry: Some(entry),
+        version: None,
+        size: None,
+        who: grant.user().to_owned(),
+    };
+    let event = events::record(tx, now_ms, &event).await?;
+    Ok(Written {
+        entry,
+        intent,
+        event,
+    })
+}
+
+/// The directory's own row stays when something kept belongs to it: it was there before.
+async fn unwrite_rows(tx: &mut Tx<'_>, written: Written) -> Result<()> {
+    if entries::some_children(tx, written.entry, 1)
+        .await?
+        .is_empty()
+    {
+        entries::remove(tx, written.entry).await?;
+    }
+    intents::remove(tx, written.intent).await?;
+    events::unrecord(tx, written.event).await
 }

@@ -3,6 +3,7 @@
 mod adopt;
 mod commit;
 mod delete;
+mod finish;
 mod list;
 mod locks;
 mod look;
@@ -14,6 +15,7 @@ mod put;
 mod read;
 mod recover;
 mod relocate;
+mod rows;
 mod settle;
 mod shared;
 mod turns;

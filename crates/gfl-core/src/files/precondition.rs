@@ -29,6 +29,14 @@ pub(crate) fn check(pre: &Preconditions, etag: Option<&str>, path: &FilePath) ->
     Ok(())
 }
 
+/// The answer when the file appeared at the last moment.
+pub(crate) fn exists(path: &FilePath) -> Error {
+    Error::new(
+        Kind::PreconditionFailed,
+        format!("{path}: exists already, and the request was to create it"),
+    )
+}
+
 /// Whether only a new file will do.
 pub(crate) fn create_only(pre: &Preconditions) -> bool {
     matches!(pre.if_none_match, Some(EtagList::Any))

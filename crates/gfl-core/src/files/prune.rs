@@ -2,12 +2,16 @@
 //! nobody continued.
 
 use super::UploadState;
+use super::rows::forget_kept;
 use super::shared::Shared;
+use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
-use crate::catalog::uploads::{self, Origin};
+use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::catalog::{Tx, entries, versions};
 use crate::error::{Error, Result};
-use crate::limits::{PRUNE_BATCH, UPLOAD_DONE_MS};
+use crate::id::Key;
+use crate::limits::{KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT, UPLOAD_DONE_MS};
+use gfl_api::path::FilePath;
 
 impl Shared {
     /// One step over kept content; true when there may be more to do.
@@ -17,13 +21,15 @@ impl Shared {
         let short = space.total_bytes > 0
             && space.free_bytes.saturating_mul(100) / space.total_bytes
                 < self.settings.undo_free_percent_min;
-        let before = if short {
-            now_ms
-        } else {
-            now_ms - self.settings.undo_ms
-        };
+        let undo_ms = if short { 0 } else { self.settings.undo_ms };
+        // Never what was retired just now: its rename may still be under way.
+        let before = now_ms - undo_ms.max(KEPT_MS_MIN);
         // When space is short a few at a time, so that no more history goes than must.
-        let batch = if short { 16 } else { PRUNE_BATCH };
+        let batch = if short {
+            PRUNE_BATCH_SHORT
+        } else {
+            PRUNE_BATCH
+        };
         let rows = self
             .db
             .read("old kept", (before, batch), |tx, (before, batch)| {
@@ -33,21 +39,23 @@ impl Shared {
         if rows.is_empty() {
             return Ok(false);
         }
-        // Rows first, bytes last: a row never points at missing bytes (invariant 4).
-        self.db
-            .write("prune", rows.clone(), |tx, rows| {
-                Box::pin(forget_rows(tx, rows))
-            })
+        // Rows first, bytes last: a row never points at missing bytes (invariant 4). The intents see to it
+        // that a crash in between leaves no bytes without a row either.
+        let doomed = self
+            .db
+            .write("prune", rows, |tx, rows| Box::pin(forget_rows(tx, rows)))
             .await?;
-        for row in &rows {
-            self.store.remove_kept(&row.id).await?;
+        let count = doomed.len();
+        for (key, intent) in doomed {
+            match self.store.remove_kept(&key).await {
+                Ok(()) => self.unsettled.push(intent, &[], None),
+                Err(error) => {
+                    tracing::warn!(%key, error = ?error, "a pruned version could not be removed yet");
+                    self.unfinished.push(intent);
+                }
+            }
         }
-        tracing::info!(
-            count = rows.len(),
-            short,
-            "pruned {} kept versions",
-            rows.len()
-        );
+        tracing::info!(count, short, "pruned {count} kept versions");
         Ok(true)
     }
 
@@ -60,64 +68,84 @@ impl Shared {
             .await
     }
 
-    /// Ends sessions without activity; true when there may be more.
-    pub(crate) async fn expire_uploads(&self) -> Result<bool> {
+    /// Ends sessions without activity.
+    pub(crate) async fn expire_uploads(&self) -> Result<()> {
         let now_ms = self.clock.now_ms();
-        let before = now_ms - self.settings.upload_expiry_ms.min(UPLOAD_DONE_MS);
-        let rows = self
-            .db
-            .read("idle uploads", before, |tx, before| {
-                Box::pin(uploads::idle_since(tx, *before, PRUNE_BATCH))
-            })
-            .await?;
-        let mut ended = 0;
-        for row in &rows {
-            let limit = match row.state {
-                UploadState::Receiving | UploadState::Committing => self.settings.upload_expiry_ms,
-                UploadState::Done | UploadState::Failed => UPLOAD_DONE_MS,
+        let mut after = String::new();
+        loop {
+            let args = (
+                now_ms - self.settings.upload_expiry_ms,
+                now_ms - UPLOAD_DONE_MS,
+                after,
+            );
+            let rows = self
+                .db
+                .read("idle uploads", args, |tx, (open, ended, after)| {
+                    Box::pin(uploads::idle_since(tx, *open, *ended, after, PRUNE_BATCH))
+                })
+                .await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
             };
-            let live_ms = self.sessions.get(&row.id).map(|s| s.live.lock().active_ms);
-            let active_ms = live_ms.unwrap_or(row.active_ms).max(row.active_ms);
-            if now_ms - active_ms < limit {
-                continue;
+            after = last.id.clone();
+            for row in &rows {
+                // One that cannot be ended now must not keep the others.
+                if let Err(error) = self.expire(row, now_ms).await {
+                    tracing::warn!(upload = %row.id, error = ?error, "an expired upload could not be ended yet");
+                }
             }
-            if row.origin == Origin::V0 && row.state == UploadState::Receiving {
-                self.v0_drop(row).await?;
-            } else {
-                self.end_upload(row).await?;
-            }
-            ended += 1;
         }
-        Ok(ended > 0 && ended == rows.len())
+    }
+
+    async fn expire(&self, row: &UploadRow, now_ms: i64) -> Result<()> {
+        // What is in memory may be more recent than what was checkpointed.
+        if row.state == UploadState::Receiving
+            && let Some(session) = self.sessions.get(&row.id)
+            && now_ms - session.live.lock().active_ms < self.settings.upload_expiry_ms
+        {
+            return Ok(());
+        }
+        if row.origin == Origin::V0 && row.state == UploadState::Receiving {
+            return self.v0_expire(row).await;
+        }
+        self.end_upload(row).await
     }
 
     /// Checkpoints sessions that received something since the last time.
     pub(crate) async fn checkpoint_due(&self, age_ms: i64) -> Result<()> {
         let now_ms = self.clock.now_ms();
+        let mut failed = None;
         for session in self.sessions.all() {
             let due = {
                 let live = session.live.lock();
                 live.dirty_bytes > 0 && now_ms - live.last_checkpoint_ms >= age_ms
             };
-            if due {
-                self.checkpoint(&session).await?;
+            // A draft whose disk failed must not keep the others from being announced.
+            if due && let Err(error) = self.checkpoint(&session).await {
+                tracing::warn!(upload = %session.id, error = ?error, "no checkpoint of an upload");
+                failed = Some(error);
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 }
 
-async fn forget_rows(tx: &mut Tx<'_>, rows: &[KeptRow]) -> Result<()> {
+/// Removes the rows that are still there; returns whose bytes are to go, each with its intent.
+async fn forget_rows(tx: &mut Tx<'_>, rows: &[KeptRow]) -> Result<Vec<(Key, i64)>> {
+    let mut doomed = Vec::with_capacity(rows.len());
     for row in rows {
-        kept::remove(tx, &row.id).await?;
-        if row.is_dir {
-            // The rows below are swept in steps; nothing can reach them any more.
-            entries::relocate(tx, row.entry, entries::SWEEP, row.id.as_str()).await?;
-        } else {
-            versions::remove(tx, &row.id).await?;
+        // Restored meanwhile: the bytes are somebody's file again.
+        if kept::get(tx, &row.id).await?.is_none() {
+            continue;
         }
+        forget_kept(tx, &row.id).await?;
+        let step = Step::Remove {
+            key: row.id.clone(),
+        };
+        let intent = intents::insert(tx, &FilePath::root(), row.ino, "", &step).await?;
+        doomed.push((row.id.clone(), intent));
     }
-    Ok(())
+    Ok(doomed)
 }
 
 /// One step: children of doomed directories. Files go with their versions; directories become doomed.

@@ -24,7 +24,8 @@ pub(crate) struct Staged {
 
 /// Permission bits that a file gets.
 pub(crate) fn file_mode(mode: Option<u32>) -> u32 {
-    mode.unwrap_or(0o644) & 0o777
+    // What the server must be able to serve stays readable for it.
+    (mode.unwrap_or(0o644) & 0o777) | 0o400
 }
 
 impl Shared {
@@ -56,13 +57,10 @@ impl Shared {
             sha256: staged.sha256,
             pre: put.pre,
             upload: None,
+            keep_draft: false,
             event: None,
         };
-        let committed = self.commit(caller, candidate).await;
-        if committed.is_err() {
-            self.forget_draft(&key).await;
-        }
-        committed
+        self.commit(caller, candidate).await
     }
 
     /// What can be refused before the first byte. The commit decides again, under the lock.
@@ -115,13 +113,17 @@ impl Shared {
 
     async fn stage(&self, key: &Key, put: &Put, body: BodyStream) -> Result<Staged> {
         let mut intake = Intake::new(body, self.budget.clone());
-        let first = intake.next().await?;
+        let mut first = intake.next().await?;
         let got = first.as_ref().map_or(0, |b| b.len as u64);
         let whole = first.is_none() || intake.ended() || put.len == Some(got);
         if whole && got <= GROUP_BYTES * 4 {
-            // The body may still hold more than announced: ask once more.
-            if first.is_some() && intake.next().await?.is_some() {
-                return Err(too_long(&put.path));
+            // The body may still hold more than announced: ask once more. Without the share of the budget:
+            // if all of it waited here for more of it, nobody would ever get any.
+            if let Some(batch) = &mut first {
+                batch.give_back();
+                if intake.next().await?.is_some() {
+                    return Err(too_long(&put.path));
+                }
             }
             return self.stage_small(key, put, first).await;
         }
@@ -156,6 +158,32 @@ impl Shared {
         })
     }
 
+    /// Hands a whole body to the sink; returns its length.
+    async fn take_all(
+        &self,
+        put: &Put,
+        first: Option<Batch>,
+        intake: &mut Intake,
+        sink: &mut Sink,
+        mut sha: Option<&mut Sha256>,
+    ) -> Result<u64> {
+        let mut len = 0;
+        let mut next = first;
+        while let Some(batch) = next {
+            len += batch.len as u64;
+            if put.len.is_some_and(|announced| len > announced) {
+                return Err(too_long(&put.path));
+            }
+            self.check_size(len, &put.path)?;
+            if let Some(sha) = sha.as_deref_mut() {
+                batch.pieces.iter().for_each(|piece| sha.update(piece));
+            }
+            sink.push(batch).await?;
+            next = intake.next().await?;
+        }
+        Ok(len)
+    }
+
     async fn stage_large(
         &self,
         key: &Key,
@@ -166,21 +194,13 @@ impl Shared {
         let draft = self.store.create(key, put.len).await?;
         let mut sink = Sink::new(draft.clone(), 0);
         let mut sha = put.expected.sha256.map(|_| Sha256::new());
-        let mut len = 0;
-        let mut next = first;
-        while let Some(batch) = next {
-            len += batch.len as u64;
-            if put.len.is_some_and(|announced| len > announced) {
-                return Err(too_long(&put.path));
-            }
-            self.check_size(len, &put.path)?;
-            if let Some(sha) = &mut sha {
-                batch.pieces.iter().for_each(|piece| sha.update(piece));
-            }
-            sink.push(batch).await?;
-            next = intake.next().await?;
-        }
-        sink.finish(Some(len)).await?;
+        let taken = self
+            .take_all(put, first, &mut intake, &mut sink, sha.as_mut())
+            .await;
+        // Also after an error: nothing may write to a draft that is about to be discarded.
+        let written = sink.finish(taken.as_ref().ok().copied()).await;
+        let len = taken?;
+        written?;
         check_len(put, len)?;
         let (root, _) = root_of_draft(&*draft, len, false).await?;
         let sha256 = sha.map(|s| s.finalize().into());

@@ -2,7 +2,7 @@
 
 use super::look::{Looked, file_stat, not_found};
 use super::shared::Shared;
-use super::{OpenFile, Stat};
+use super::{Node, OpenFile, Stat};
 use crate::auth::{Caller, Verb};
 use crate::catalog::{entries, kept, versions};
 use crate::error::{Error, Kind, Result};
@@ -99,7 +99,12 @@ impl Shared {
             })
             .await?;
         let Some(version) = found else {
-            return self.open_current(path).await;
+            let open = self.open_current(path).await?;
+            // Edited by hand since: what is there now is another version.
+            return match &open.stat.node {
+                Node::File { version, .. } if version.as_ref() == Some(key) => Ok(open),
+                _ => Err(no_version(path)),
+            };
         };
         let content = self.store.open(&Place::Kept(key.clone())).await?;
         let stamp = content.stamp();

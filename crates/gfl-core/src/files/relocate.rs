@@ -1,9 +1,11 @@
 //! Moving and copying.
 
 use super::commit::Candidate;
-use super::delete::version_of_edit;
+use super::finish::Fate;
 use super::look::{Looked, LookedFile, not_found};
 use super::put::file_mode;
+use super::rows::{self, Before, version_of_edit};
+use super::settle::Reach;
 use super::shared::Shared;
 use super::{Committed, KeptReason, Preconditions, Relocate, precondition};
 use crate::auth::{Caller, Grant, Verb};
@@ -19,6 +21,8 @@ use crate::stream::root_of_draft;
 use gfl_api::http::EtagList;
 use gfl_api::path::FilePath;
 
+/// No entry has this id.
+const NO_ENTRY: i64 = 0;
 /// A copy starts again this often when its source is replaced meanwhile.
 const COPY_TRIES: usize = 3;
 
@@ -34,15 +38,16 @@ struct Rows {
     version: Option<(VersionRow, bool)>,
     /// The file at the target that is kept; `true` when its row is made now.
     over: Option<(VersionRow, bool)>,
+    /// For compensation.
+    from_before: Before,
+    to_before: Before,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Written {
     entry: i64,
     /// Where the entry was, for compensation.
     from_parent: i64,
-    over_entry: Option<i64>,
-    to_parent: i64,
     intent: i64,
     event: i64,
 }
@@ -70,6 +75,8 @@ impl Shared {
             ));
         };
         let _lock = self.locks.exclusive_pair(from, to).await;
+        self.quiet(from, Reach::Subtree).await?;
+        self.quiet(to, Reach::Name).await?;
         let source = self.look(from).await?;
         precondition::check(&how.pre, source.etag(from).as_deref(), from)?;
         let target = self.look(to).await?;
@@ -83,7 +90,10 @@ impl Shared {
         };
         let ino = match &source {
             Looked::Nothing { .. } => return Err(not_found(from)),
-            Looked::Dir { ino, .. } => *ino,
+            Looked::Dir { ino, .. } => {
+                caller.may_below(Verb::Move, from)?;
+                *ino
+            }
             Looked::File(file) => file.stamp.ino,
         };
         let over = match &target {
@@ -100,6 +110,8 @@ impl Shared {
             ino,
             version,
             over,
+            from_before: Before::of(&source),
+            to_before: Before::of(&target),
         };
         self.rename_now(rows).await?;
         let stat = self.look(to).await?.stat(to)?;
@@ -162,27 +174,35 @@ impl Shared {
             })
             .await?;
         let over = rows.over.as_ref().map(|(v, _)| v.id.clone());
-        let (from, to) = (rows.from.path(), rows.to.path());
-        let moved = match self.store.rename(from, rows.ino, to, over.as_ref()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::new(
-                Kind::Conflict,
-                format!("{from}: changed meanwhile"),
-            )),
-            Err(error) => Err(error),
+        let (from, to) = (rows.from.path().clone(), rows.to.path().clone());
+        let moved = self.store.rename(&from, rows.ino, &to, over.as_ref()).await;
+        let (fate, error) = match moved {
+            Ok(true) => return self.renamed(&rows, written).await,
+            Ok(false) => {
+                let error = Error::new(Kind::Conflict, format!("{from}: changed meanwhile"));
+                (Fate::NotDone, error)
+            }
+            Err(error) => (self.fate_of_rename(&from, rows.ino).await, error),
         };
-        if let Err(error) = moved {
-            self.db
-                .write(
-                    "take a move back",
-                    (rows, written),
-                    |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, written)),
-                )
-                .await?;
-            return Err(error);
-        }
+        let back = self.db.write(
+            "take a move back",
+            (rows, written),
+            |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
+        );
+        self.settle_fate(written.intent, fate, error, back).await
+    }
+
+    async fn renamed(&self, rows: &Rows, written: Written) -> Result<()> {
+        let (from, to) = (rows.from.path(), rows.to.path());
         let version = rows.version.as_ref().map(|(v, _)| v.id.clone());
-        let stamp = self.stamp_of(to, version.as_ref()).await?;
+        // Without a stamp the file is verified when somebody looks; the move itself is done.
+        let stamp = self
+            .stamp_of(to, rows.ino, version.as_ref())
+            .await
+            .unwrap_or_default();
+        if version.is_none() {
+            self.unsettled.moved(from, to);
+        }
         self.unsettled.push(written.intent, &[from, to], stamp);
         Ok(())
     }
@@ -221,6 +241,9 @@ impl Shared {
                 }
                 Err(error) => {
                     self.forget_draft(&key).await;
+                    if error.kind() == Kind::Conflict {
+                        continue;
+                    }
                     return Err(error);
                 }
             };
@@ -230,9 +253,6 @@ impl Shared {
                 ..candidate
             };
             let committed = self.commit(caller, candidate).await;
-            if committed.is_err() {
-                self.forget_draft(&key).await;
-            }
             return committed.map_err(|e| exists_instead(e, to));
         }
         Err(Error::new(
@@ -289,6 +309,7 @@ impl Shared {
             sha256: version.and_then(|v| v.sha256),
             pre: Preconditions::default(),
             upload: None,
+            keep_draft: false,
             event: None,
         }))
     }
@@ -305,48 +326,21 @@ fn exists_instead(error: Error, to: &FilePath) -> Error {
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let (from, to) = (rows.from.path(), rows.to.path());
     let who = rows.from.user().to_owned();
-    let from_parent = match from.parent() {
-        Some(parent) => entries::ensure_dir(tx, &parent, rows.now_ms).await?,
-        None => return Err(Error::new(Kind::Invalid, "/: the root cannot be moved")),
-    };
-    let entry = match &rows.version {
-        None => entries::ensure_dir(tx, from, rows.now_ms).await?,
-        Some((version, new)) => {
-            let name = from.name().unwrap_or_default();
-            let entry = entries::put_file(tx, from_parent, name, &version.id, rows.now_ms).await?;
-            if *new {
-                versions::insert(
-                    tx,
-                    &VersionRow {
-                        entry,
-                        ..version.clone()
-                    },
-                )
-                .await?;
-            }
-            // The rename changes the inode's change time; filled in when it is settled.
-            versions::set_stamp(tx, &version.id, rows.ino, None).await?;
-            entry
-        }
-    };
-    let to_parent = entries::ensure_dir(tx, &rows.to_parent, rows.now_ms).await?;
-    let mut over_entry = None;
+    rows.from_before.forget(tx, from, rows.now_ms).await?;
+    rows.to_before.forget(tx, to, rows.now_ms).await?;
+    let (from_parent, entry) = source_row(tx, rows).await?;
+    let to_parent = rows::ensure_dir(tx, &rows.to_parent, rows.now_ms).await?;
     if let Some((version, new)) = &rows.over {
         let id = entries::put_file(tx, to_parent, &rows.to_name, &version.id, rows.now_ms).await?;
-        over_entry = Some(id);
         if *new {
-            versions::insert(
-                tx,
-                &VersionRow {
-                    entry: id,
-                    ..version.clone()
-                },
-            )
-            .await?;
+            insert_version(tx, version, id).await?;
         }
         kept::insert(tx, &kept_row(rows, to_parent, id, version, *new)).await?;
     }
     entries::relocate(tx, entry, to_parent, &rows.to_name).await?;
+    if rows.version.is_some() {
+        kept::follow(tx, entry, to_parent, &rows.to_name).await?;
+    }
     let step = Step::Rename {
         to: to.clone(),
         over: rows.over.as_ref().map(|(v, _)| v.id.clone()),
@@ -366,11 +360,36 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     Ok(Written {
         entry,
         from_parent,
-        over_entry,
-        to_parent,
         intent,
         event,
     })
+}
+
+/// The entry that moves, made now when only the tree knew it; and its parent.
+async fn source_row(tx: &mut Tx<'_>, rows: &Rows) -> Result<(i64, i64)> {
+    let from = rows.from.path();
+    let (Some(parent), Some(name)) = (from.parent(), from.name()) else {
+        return Err(Error::new(Kind::Invalid, "/: the root cannot be moved"));
+    };
+    let parent = rows::ensure_dir(tx, &parent, rows.now_ms).await?;
+    let Some((version, new)) = &rows.version else {
+        return Ok((parent, rows::ensure_dir(tx, from, rows.now_ms).await?));
+    };
+    let entry = entries::put_file(tx, parent, name, &version.id, rows.now_ms).await?;
+    if *new {
+        insert_version(tx, version, entry).await?;
+    }
+    // The rename changes the inode's change time; filled in when it is settled.
+    versions::set_stamp(tx, &version.id, rows.ino, None).await?;
+    Ok((parent, entry))
+}
+
+async fn insert_version(tx: &mut Tx<'_>, version: &VersionRow, entry: i64) -> Result<()> {
+    let row = VersionRow {
+        entry,
+        ..version.clone()
+    };
+    versions::insert(tx, &row).await
 }
 
 fn kept_row(rows: &Rows, parent: i64, entry: i64, version: &VersionRow, new: bool) -> KeptRow {
@@ -391,26 +410,30 @@ fn kept_row(rows: &Rows, parent: i64, entry: i64, version: &VersionRow, new: boo
     }
 }
 
-async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: &Written) -> Result<()> {
-    let from = rows.from.path();
-    let name = from.name().unwrap_or_default();
+async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<()> {
+    let name = rows.from.path().name().unwrap_or_default();
+    let now_ms = rows.now_ms;
+    // The moved entry leaves the target before what was there takes its name again.
     entries::relocate(tx, written.entry, written.from_parent, name).await?;
-    if let Some((version, _)) = &rows.over {
-        kept::remove(tx, &version.id).await?;
-        let id = entries::put_file(
-            tx,
-            written.to_parent,
-            &rows.to_name,
-            &version.id,
-            rows.now_ms,
-        )
-        .await?;
-        if written.over_entry.is_some() {
-            versions::set_entry(tx, &version.id, id).await?;
+    if let Some((version, new)) = &rows.version {
+        kept::follow(tx, written.entry, written.from_parent, name).await?;
+        if *new {
+            versions::remove(tx, &version.id).await?;
+        } else {
+            versions::set_stamp(tx, &version.id, rows.ino, version.ctime_ns).await?;
         }
+        rows.from_before
+            .put_back(tx, name, written.entry, now_ms)
+            .await?;
     }
-    if let Some((version, _)) = &rows.version {
-        versions::set_stamp(tx, &version.id, rows.ino, version.ctime_ns).await?;
+    if let Some((version, new)) = &rows.over {
+        kept::remove(tx, &version.id).await?;
+        if *new {
+            versions::remove(tx, &version.id).await?;
+        }
+        rows.to_before
+            .put_back(tx, &rows.to_name, NO_ENTRY, now_ms)
+            .await?;
     }
     intents::remove(tx, written.intent).await?;
     events::unrecord(tx, written.event).await

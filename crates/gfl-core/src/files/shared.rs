@@ -1,6 +1,7 @@
 //! What all verbs work with. Built once by `App::open`; tests build it over a memory store.
 
 use super::adopt::Noticed;
+use super::finish::Unfinished;
 use super::locks::Locks;
 use super::settle::Unsettled;
 use super::turns::Turns;
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) noticed: Noticed,
     pub(crate) unsettled: Unsettled,
+    pub(crate) unfinished: Unfinished,
     pub(crate) v0_turns: Turns,
 }
 
@@ -43,6 +45,7 @@ impl Shared {
             sessions: Sessions::default(),
             noticed: Noticed::default(),
             unsettled: Unsettled::default(),
+            unfinished: Unfinished::default(),
             v0_turns: Turns::default(),
         }
     }

@@ -1,7 +1,6 @@
 //! One chunk of a v0 upload at a time: chunks of one file come one after another from real clients, and
 //! a session's shape may depend on each.
 
-use crate::auth::Caller;
 use gfl_api::path::FilePath;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -17,12 +16,8 @@ pub(crate) struct Turns(Mutex<HashMap<(String, String, FilePath), Weak<Turn>>>);
 const SWEEP_AT: usize = 1024;
 
 impl Turns {
-    pub(crate) fn turn(&self, caller: &Caller, path: &FilePath) -> Arc<Turn> {
-        let key = (
-            caller.user().to_owned(),
-            caller.peer().to_owned(),
-            path.clone(),
-        );
+    pub(crate) fn turn(&self, owner: &str, peer: &str, path: &FilePath) -> Arc<Turn> {
+        let key = (owner.to_owned(), peer.to_owned(), path.clone());
         let mut turns = self.0.lock();
         if let Some(turn) = turns.get(&key).and_then(Weak::upgrade) {
             return turn;

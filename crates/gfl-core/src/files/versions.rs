@@ -1,9 +1,12 @@
 //! What a path was before, and bringing it back.
 
 use super::commit::Candidate;
+use super::finish::Fate;
 use super::look::Looked;
 use super::put::file_mode;
 use super::read::no_version;
+use super::rows::{self, Before};
+use super::settle::Reach;
 use super::shared::Shared;
 use super::{KeptReason, Preconditions, Stat, VersionInfo};
 use crate::auth::{Caller, Grant, Verb};
@@ -30,6 +33,8 @@ struct Rows {
     kept: KeptRow,
     ino: u64,
     size: Option<u64>,
+    /// A stale row at the path, whose file a person removed.
+    before: Before,
 }
 
 impl Shared {
@@ -78,6 +83,12 @@ impl Shared {
         path: &FilePath,
         version: Option<&Key>,
     ) -> Result<Stat> {
+        // Who may not restore here learns nothing of what is kept.
+        if caller.may(Verb::Create, path).is_err() && caller.may(Verb::Overwrite, path).is_err() {
+            caller.may(Verb::Mkdir, path)?;
+        }
+        let lock = self.locks.exclusive(path).await;
+        self.quiet(path, Reach::Subtree).await?;
         let args = (path.clone(), version.cloned());
         let (row, version) = self
             .db
@@ -85,9 +96,11 @@ impl Shared {
                 Box::pin(find_kept(tx, path, version.as_ref()))
             })
             .await?;
-        let lock = self.locks.exclusive(path).await;
         match self.look(path).await? {
-            Looked::Nothing { .. } => self.bring_back(caller, path, row, version).await,
+            looked @ Looked::Nothing { .. } => {
+                let before = Before::of(&looked);
+                self.bring_back(caller, path, before, row, version).await
+            }
             Looked::File(_) if !row.is_dir => {
                 // The commit takes the lock itself.
                 drop(lock);
@@ -105,10 +118,12 @@ impl Shared {
         &self,
         caller: &Caller,
         path: &FilePath,
+        before: Before,
         kept: KeptRow,
         version: Option<VersionRow>,
     ) -> Result<Stat> {
         let verb = if kept.is_dir {
+            caller.may_below(Verb::Mkdir, path)?;
             Verb::Mkdir
         } else {
             Verb::Create
@@ -132,39 +147,33 @@ impl Shared {
             kept,
             ino,
             size: version.as_ref().map(|v| v.size),
+            before,
         };
-        let (intent, event) = self
+        let written = self
             .db
             .write("restore", rows.clone(), |tx, rows| {
                 Box::pin(write_rows(tx, rows))
             })
             .await?;
-        match self.store.unretire(&key, ino, path).await {
-            Ok(true) => {
-                let version = version.as_ref().map(|v| v.id.clone());
-                let stamp = self.stamp_of(path, version.as_ref()).await?;
-                self.unsettled.push(intent, &[path], stamp);
-                self.look(path).await?.stat(path)
-            }
-            Ok(false) => {
-                self.unrestore(rows, intent, event).await?;
-                Err(no_version(path))
-            }
-            Err(error) => {
-                self.unrestore(rows, intent, event).await?;
-                Err(error)
-            }
-        }
-    }
-
-    async fn unrestore(&self, rows: Rows, intent: i64, event: i64) -> Result<()> {
-        self.db
-            .write(
+        let (fate, error) = match self.store.unretire(&key, ino, path).await {
+            Ok(true) => (Fate::Done, None),
+            Ok(false) => (self.fate_of_unretire(&key).await, Some(no_version(path))),
+            Err(error) => (self.fate_of_unretire(&key).await, Some(error)),
+        };
+        if let Some(error) = error {
+            let back = self.db.write(
                 "take a restore back",
-                (rows, intent, event),
-                |tx, (rows, intent, event)| Box::pin(unwrite_rows(tx, rows, *intent, *event)),
-            )
-            .await
+                (rows, written),
+                |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
+            );
+            self.settle_fate(written.intent, fate, error, back).await?;
+        } else {
+            let version = version.as_ref().map(|v| v.id.clone());
+            let stamp = self.stamp_of(path, ino, version.as_ref()).await;
+            self.unsettled
+                .push(written.intent, &[path], stamp.unwrap_or_default());
+        }
+        self.look(path).await?.stat(path)
     }
 
     /// Something is at the path: the kept content becomes a new version of it, and stays kept.
@@ -181,23 +190,27 @@ impl Shared {
         };
         let key = Key::new(&*self.clock);
         let place = Place::Kept(row.id.clone());
-        let done = self
-            .restore_draft(caller, path, &key, &place, version)
-            .await;
-        if done.is_err() {
-            self.forget_draft(&key).await;
+        match self.restore_draft(path, &key, &place, version).await {
+            Ok(candidate) => Ok(self.commit(caller, candidate).await?.stat),
+            Err(error) => {
+                self.forget_draft(&key).await;
+                // Pruned while it was copied.
+                Err(if error.kind() == Kind::NotFound {
+                    no_version(path)
+                } else {
+                    error
+                })
+            }
         }
-        done
     }
 
     async fn restore_draft(
         &self,
-        caller: &Caller,
         path: &FilePath,
         key: &Key,
         place: &Place,
         version: VersionRow,
-    ) -> Result<Stat> {
+    ) -> Result<Candidate> {
         let draft = self
             .store
             .create_copy(key, place, Some(&version.id))
@@ -210,7 +223,7 @@ impl Shared {
         let stamp = draft
             .finish(version.size, version.mtime_ns, Some(mode))
             .await?;
-        let candidate = Candidate {
+        Ok(Candidate {
             path: path.clone(),
             draft,
             stamp,
@@ -219,9 +232,9 @@ impl Shared {
             sha256: version.sha256,
             pre: Preconditions::default(),
             upload: None,
+            keep_draft: false,
             event: Some(EventKind::Restored),
-        };
-        Ok(self.commit(caller, candidate).await?.stat)
+        })
     }
 }
 
@@ -276,21 +289,36 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
     }
 }
 
-async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<(i64, i64)> {
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    entry: i64,
+    intent: i64,
+    event: i64,
+}
+
+async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let path = rows.grant.path();
-    let parent = entries::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
     let kept = &rows.kept;
-    let entry = if kept.is_dir {
-        entries::relocate(tx, kept.entry, parent, &rows.name).await?;
-        kept.entry
-    } else {
-        let entry = entries::put_file(tx, parent, &rows.name, &kept.id, rows.now_ms).await?;
-        versions::set_entry(tx, &kept.id, entry).await?;
-        versions::set_stamp(tx, &kept.id, rows.ino, None).await?;
-        entry
-    };
-    kept::remove(tx, &kept.id).await?;
+    // Whoever removes the row has the bytes: a prune and a restore cannot both.
+    if !kept::remove(tx, &kept.id).await? {
+        return Err(no_version(path));
+    }
+    rows.before.forget(tx, path, rows.now_ms).await?;
+    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
     let version = (!kept.is_dir).then(|| kept.id.clone());
+    if kept.is_dir {
+        entries::relocate(tx, kept.entry, parent, &rows.name).await?;
+    } else {
+        // The entry of old, so that the older versions kept of it stay its own.
+        let row = entries::EntryRow {
+            id: kept.entry,
+            parent,
+            is_dir: false,
+            version: version.clone(),
+        };
+        entries::put_back(tx, &row, &rows.name, rows.now_ms).await?;
+        versions::set_stamp(tx, &kept.id, rows.ino, None).await?;
+    }
     let step = Step::Unretire {
         key: kept.id.clone(),
         version: version.clone(),
@@ -300,24 +328,28 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<(i64, i64)> {
         kind: EventKind::Restored,
         path: path.clone(),
         target: None,
-        entry: Some(entry),
+        entry: Some(kept.entry),
         version,
         size: rows.size,
         who: rows.grant.user().to_owned(),
     };
-    Ok((intent, events::record(tx, rows.now_ms, &event).await?))
+    Ok(Written {
+        entry: kept.entry,
+        intent,
+        event: events::record(tx, rows.now_ms, &event).await?,
+    })
 }
 
-async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, intent: i64, event: i64) -> Result<()> {
+async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<()> {
     let kept = &rows.kept;
     if kept.is_dir {
         entries::relocate(tx, kept.entry, entries::LIMBO, kept.id.as_str()).await?;
-    } else if let Some(entry) = entries::find(tx, rows.grant.path()).await? {
-        entries::remove(tx, entry.id).await?;
+    } else {
+        entries::remove(tx, written.entry).await?;
     }
     kept::insert(tx, kept).await?;
-    intents::remove(tx, intent).await?;
-    events::unrecord(tx, event).await
+    intents::remove(tx, written.intent).await?;
+    events::unrecord(tx, written.event).await
 }
 
 fn current_info(path: &FilePath, v: &VersionRow) -> VersionInfo {

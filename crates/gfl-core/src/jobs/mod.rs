@@ -4,7 +4,9 @@
 use crate::error::Result;
 use crate::files::Shared;
 use crate::limits::CHECKPOINT_MS;
+use futures_util::FutureExt;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -36,7 +38,10 @@ impl Jobs {
             every(SETTLE_EVERY_MS),
             stopped.clone(),
             shared,
-            |s| async move { s.settle_round().await.map(|_| ()) },
+            |s| async move {
+                s.finish_round().await?;
+                s.settle_round().await.map(|_| ())
+            },
         ));
         tasks.spawn(repeat(
             "checkpoint",
@@ -53,8 +58,7 @@ impl Jobs {
             |s| async move {
                 while s.prune_step().await? {}
                 while s.sweep_limbo().await? {}
-                while s.expire_uploads().await? {}
-                Ok(())
+                s.expire_uploads().await
             },
         ));
         tasks.spawn(adopt(shared.clone(), stopped));
@@ -92,10 +96,16 @@ where
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(wait) => {}
             }
-            wait = match step(shared.clone()).await {
-                Ok(()) => every,
-                Err(error) => {
+            // A panic must not end a job for good: without it nothing would be settled any more.
+            let done = AssertUnwindSafe(step(shared.clone())).catch_unwind().await;
+            wait = match done {
+                Ok(Ok(())) => every,
+                Ok(Err(error)) => {
                     tracing::warn!(job = name, error = ?error, "job {name} failed, trying again later");
+                    Duration::from_millis(FAILED_WAIT_MS)
+                }
+                Err(_) => {
+                    tracing::error!(job = name, "job {name} panicked, trying again later");
                     Duration::from_millis(FAILED_WAIT_MS)
                 }
             };
@@ -105,22 +115,27 @@ where
 
 async fn adopt(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     loop {
-        if *stopped.borrow() {
-            return;
-        }
-        match shared.adopt_one().await {
-            Ok(true) => {}
-            Ok(false) => tokio::select! {
+        // Hashing a large file must not hold up the end; it only reads, so it may stop anywhere.
+        let step = AssertUnwindSafe(shared.adopt_one()).catch_unwind();
+        let done = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            done = step => done,
+        };
+        match done {
+            Ok(Ok(true)) => continue,
+            Ok(Ok(false)) => tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
-                () = shared.noticed.wait() => {}
+                () = shared.noticed.wait() => continue,
             },
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::warn!(error = ?error, "a hand-made change could not be recorded");
-                tokio::select! {
-                    _ = stopped.wait_for(|stop| *stop) => return,
-                    () = tokio::time::sleep(Duration::from_millis(FAILED_WAIT_MS)) => {}
-                }
             }
+            Err(_) => tracing::error!("recording a hand-made change panicked"),
+        }
+        tokio::select! {
+            _ = stopped.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(Duration::from_millis(FAILED_WAIT_MS)) => {}
         }
     }
 }

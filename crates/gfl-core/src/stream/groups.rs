@@ -11,8 +11,12 @@ use sha2::{Digest, Sha256};
 /// Outboard values are read in steps of so many (128 KiB).
 const VALUES_PER_STEP: u64 = 4096;
 
-/// Collects the values of those groups that one writer sees whole. A group that it enters or leaves in
-/// the middle is left out; such groups are read back when the file is completed.
+/// Stands in the outboard where no value is known.
+const NO_VALUE: Cv = [0; 32];
+
+/// Collects the values of those groups that one writer sees whole. For a group that it enters or leaves in
+/// the middle it gives [`NO_VALUE`], because an earlier, rejected writer may have left the value of other
+/// bytes there; such groups are read back when the file is completed.
 pub(crate) struct GroupCollector {
     pos: u64,
     current: Option<GroupHasher>,
@@ -31,9 +35,13 @@ impl GroupCollector {
         collector
     }
 
+    fn index(&self) -> u64 {
+        self.pos / GROUP_BYTES
+    }
+
     fn enter(&mut self) {
         if self.pos.is_multiple_of(GROUP_BYTES) {
-            self.current = Some(GroupHasher::new(self.pos / GROUP_BYTES));
+            self.current = Some(GroupHasher::new(self.index()));
         }
     }
 
@@ -42,8 +50,9 @@ impl GroupCollector {
         while !bytes.is_empty() {
             let room = GROUP_BYTES - self.pos % GROUP_BYTES;
             let n = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-            if let Some(hasher) = &mut self.current {
-                hasher.update(&bytes[..n]);
+            match &mut self.current {
+                Some(hasher) => hasher.update(&bytes[..n]),
+                None => self.unknown(self.index()),
             }
             self.pos += n as u64;
             bytes = &bytes[n..];
@@ -51,6 +60,12 @@ impl GroupCollector {
                 self.close();
                 self.enter();
             }
+        }
+    }
+
+    fn unknown(&mut self, index: u64) {
+        if self.done.last().is_none_or(|(last, _)| *last != index) {
+            self.done.push((index, NO_VALUE));
         }
     }
 
@@ -67,7 +82,9 @@ impl GroupCollector {
         if file_len == Some(self.pos) {
             self.close();
         }
-        self.current = None;
+        if self.current.take().is_some_and(|hasher| !hasher.is_empty()) {
+            self.unknown(self.index());
+        }
     }
 
     /// Values found since the last call, ascending.

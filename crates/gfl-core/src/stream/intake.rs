@@ -43,6 +43,11 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
+    /// Gives the share of the budget back early: the bytes are few and will not be written for a while.
+    pub(crate) fn give_back(&mut self) {
+        self.permit = None;
+    }
+
     /// Takes the first `n` bytes off; both halves share the permit.
     pub(crate) fn split_to(&mut self, n: usize) -> Batch {
         let mut pieces = Vec::new();
@@ -99,17 +104,36 @@ impl Intake {
         self.spare = pieces;
     }
 
+    /// Waits until there is something to take, or the end, or a break. Loses nothing when it is dropped.
+    pub(crate) async fn wait(&mut self) {
+        while self.spare.is_empty() && !self.ended && self.broken.is_none() {
+            match self.body.next().await {
+                None => self.ended = true,
+                Some(Err(broken)) => self.broken = Some(broken),
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(Ok(bytes)) => self.spare.push_back(bytes),
+            }
+        }
+    }
+
     /// Waits for some bytes, then adds what is there already, at most [`IO_BYTES_MAX`]. `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Batch>> {
-        let Some(first) = self.first().await? else {
-            return Ok(None);
-        };
-        let mut len = first.len();
-        let mut pieces = vec![first];
+        self.wait().await;
+        let mut pieces = Vec::new();
+        let mut len = 0;
         while len < IO_BYTES_MAX {
             let Some(piece) = self.ready() else { break };
             len += piece.len();
             pieces.push(piece);
+        }
+        if pieces.is_empty() {
+            return match self.broken.take() {
+                None => Ok(None),
+                Some(broken) => {
+                    self.ended = true;
+                    Err(gone(broken))
+                }
+            };
         }
         if len > IO_BYTES_MAX
             && let Some(last) = pieces.last_mut()
@@ -140,27 +164,6 @@ impl Intake {
                 Some(Err(broken)) => self.broken = Some(broken),
                 Some(Ok(bytes)) if bytes.is_empty() => {}
                 Some(Ok(bytes)) => return Some(bytes),
-            }
-        }
-    }
-
-    async fn first(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            if let Some(piece) = self.ready() {
-                return Ok(Some(piece));
-            }
-            if let Some(broken) = self.broken.take() {
-                self.ended = true;
-                return Err(gone(broken));
-            }
-            if self.ended {
-                return Ok(None);
-            }
-            match self.body.next().await {
-                None => self.ended = true,
-                Some(Err(broken)) => self.broken = Some(broken),
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => self.spare.push_back(bytes),
             }
         }
     }
@@ -219,16 +222,23 @@ impl Sink {
         Ok(())
     }
 
-    async fn wait(&mut self) -> Result<()> {
-        if let Some(running) = self.running.take() {
-            self.written = running
-                .await
-                .map_err(|e| Error::new(Kind::Internal, "writing stopped").caused_by(e))??;
+    /// Something is being written.
+    pub(crate) fn busy(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Waits for what is being written. Loses nothing when it is dropped.
+    pub(crate) async fn wait(&mut self) -> Result<()> {
+        if let Some(running) = &mut self.running {
+            let done = running.await;
+            self.running = None;
+            self.written =
+                done.map_err(|e| Error::new(Kind::Internal, "writing stopped").caused_by(e))??;
         }
         Ok(())
     }
 
-    /// Waits for everything; `file_len` tells whether the last group is the file's.
+    /// Waits for everything, also after an error; `file_len` tells whether the last group is the file's.
     pub(crate) async fn finish(&mut self, file_len: Option<u64>) -> Result<u64> {
         self.wait().await?;
         self.groups.end(file_len);

@@ -278,7 +278,8 @@ fn tell_offset(failure: Failure) -> Failure {
 }
 
 async fn complete(call: &Call, caller: &Caller, id: &str) -> Outcome {
-    let done = call.app().upload_complete(caller, id).await?;
+    let expected = fields::expected(call, false)?;
+    let done = call.app().upload_complete(caller, id, expected).await?;
     let mut answer = committed(&done);
     answer
         .headers_mut()

@@ -44,9 +44,10 @@ CREATE TABLE kept (
 );
 CREATE INDEX kept_name ON kept (parent, name, retired_ms);
 CREATE INDEX kept_age ON kept (retired_ms);
+CREATE INDEX kept_entry ON kept (entry);
 
 -- Intents: renames that a committed transaction owes the tree, in order. A restart redoes them;
--- a job drops them once their directories are durable.
+-- a job drops them once their directories are durable. For a new directory over_size is its entry.
 CREATE TABLE intent (
   id %SERIAL%,
   op BIGINT NOT NULL,
@@ -74,6 +75,7 @@ CREATE TABLE upload (
   length BIGINT,
   slots BIGINT,
   slot_bytes BIGINT,
+  slots_have BIGINT NOT NULL,
   state BIGINT NOT NULL,
   fingerprint TEXT,
   mtime_ns BIGINT,
@@ -97,7 +99,7 @@ CREATE TABLE upload_range (
   PRIMARY KEY (upload, start_at)
 );
 
--- v0 chunks by number: their offset is unknown until the sizes are. aside 1: in a draft of its own.
+-- v0 chunks by number: their offset is unknown until the sizes are. aside: key of a draft of its own.
 CREATE TABLE upload_slot (
   upload TEXT NOT NULL,
   slot BIGINT NOT NULL,

@@ -1,15 +1,15 @@
 //! Beginning, finding, listing and cancelling sessions.
 
-use super::session::{Session, gone, row_status};
+use super::session::{Door, Session, gone, row_status};
 use crate::auth::Caller;
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::error::{Error, Kind, Result};
+use crate::files::finish::maybe_written;
 use crate::files::shared::Shared;
 use crate::files::{Begin, UploadState, UploadStatus, precondition};
 use crate::id::{Key, upload_id};
 use crate::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PER_OWNER_MAX};
 use gfl_api::ranges::RangeSet;
-use std::sync::Arc;
 
 impl Shared {
     /// Begins a session (true), or finds the caller's open one with the same path, length and
@@ -50,9 +50,10 @@ impl Shared {
             created_ms: now_ms,
             active_ms: now_ms,
             outcome: None,
+            slots_have: 0,
         };
         // The draft first: it is where a full disk says so, and a draft without a row is collected.
-        self.store.create(&row.version, row.length).await?;
+        let draft = self.store.create(&row.version, row.length).await?;
         let inserted = self
             .db
             .write("begin upload", row.clone(), |tx, row| {
@@ -68,10 +69,12 @@ impl Shared {
             })
             .await;
         if let Err(error) = inserted {
-            self.forget_draft(&row.version).await;
+            if !maybe_written(&error) {
+                self.forget_draft(&row.version).await;
+            }
             return Err(error);
         }
-        let session = self.session_of(&row).await?;
+        let session = self.open_session(&row, draft, RangeSet::new());
         Ok((self.live_status(&session, &row), true))
     }
 
@@ -142,9 +145,9 @@ impl Shared {
     pub(crate) fn live_status(&self, session: &Session, row: &UploadRow) -> UploadStatus {
         let live = session.live.lock();
         let mut status = row_status(row, &live.durable, self.settings.upload_expiry_ms);
-        status.len = live.len;
+        status.len = live.len.or(row.length);
         status.expires_ms = live.active_ms + self.settings.upload_expiry_ms;
-        if session.finishing.try_lock().is_err() && status.state == UploadState::Receiving {
+        if live.door == Door::Completing && status.state == UploadState::Receiving {
             status.state = UploadState::Committing;
         }
         status
@@ -170,31 +173,44 @@ impl Shared {
 
     /// Removes a session with its bytes.
     pub(crate) async fn end_upload(&self, row: &UploadRow) -> Result<()> {
-        let session: Option<Arc<Session>> = self.sessions.get(&row.id);
-        let _finishing = match &session {
-            Some(session) => {
-                let finishing = session.finishing.lock().await;
-                session.live.lock().closed = true;
-                session.fence(0..u64::MAX).await?;
-                Some(finishing)
-            }
-            None => None,
+        // Nobody may open it from its row while that is removed.
+        let opening = self.sessions.opening().await;
+        let Some(session) = self.sessions.get(&row.id) else {
+            return self.remove_upload(&row.id).await;
         };
-        let receiving = self
+        drop(opening);
+        let _finishing = session.finishing.lock().await;
+        if session.live.lock().door == Door::Closed {
+            return self.remove_upload(&row.id).await;
+        }
+        session.live.lock().door = Door::Completing;
+        let removed = match session.fence(0..u64::MAX).await {
+            Ok(()) => self.remove_upload(&row.id).await,
+            Err(error) => Err(error),
+        };
+        if removed.is_ok() {
+            self.end_session(&session);
+        } else {
+            session.live.lock().door = Door::Open;
+        }
+        removed
+    }
+
+    async fn remove_upload(&self, id: &str) -> Result<()> {
+        let draft = self
             .db
-            .write("end upload", row.id.clone(), |tx, id| {
+            .write("end upload", id.to_owned(), |tx, id| {
                 Box::pin(async move {
                     let Some(row) = uploads::get(tx, id).await? else {
                         return Err(gone());
                     };
                     uploads::remove(tx, id).await?;
-                    Ok(row.state == UploadState::Receiving)
+                    Ok((row.state == UploadState::Receiving).then_some(row.version))
                 })
             })
             .await?;
-        self.sessions.remove(&row.id);
-        if receiving {
-            self.store.discard(&row.version).await?;
+        if let Some(draft) = draft {
+            self.forget_draft(&draft).await;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Completing a session: everything is there, the digests hold, and it becomes a version.
 
-use super::session::{Session, gone};
+use super::session::{Door, Session, gone};
 use crate::auth::Caller;
 use crate::catalog::uploads::{self, UploadRow};
 use crate::catalog::versions;
 use crate::error::{Error, Fact, Kind, Result};
-use crate::files::commit::Candidate;
+use crate::files::commit::{Candidate, Completes};
 use crate::files::look::file_stat;
 use crate::files::put::{check_digests, file_mode};
 use crate::files::shared::Shared;
@@ -17,8 +17,13 @@ use std::sync::Arc;
 const MISSING_RANGES_MAX: usize = 100;
 
 impl Shared {
-    /// Completes a session. Asked again after success, answers the same for as long as the row is kept.
-    pub(crate) async fn upload_complete(&self, caller: &Caller, id: &str) -> Result<Committed> {
+    /// Completes a session whose content must have the digests announced now and at its beginning. Asked again after success, answers the same for as long as the row is kept.
+    pub(crate) async fn upload_complete(
+        &self,
+        caller: &Caller,
+        id: &str,
+        expected: Expected,
+    ) -> Result<Committed> {
         let row = self.upload_row(caller.user(), id).await?;
         if row.state != UploadState::Receiving {
             return self.outcome(&row).await;
@@ -30,17 +35,21 @@ impl Shared {
         if row.state != UploadState::Receiving {
             return self.outcome(&row).await;
         }
-        session.fence(0..u64::MAX).await?;
-        let len = whole_length(&session)?;
-        session.live.lock().closed = true;
-        let done = self.complete_now(caller, &session, &row, len).await;
+        // Closed before the last writers are ended: whoever came in between would write into the file.
+        session.live.lock().door = Door::Completing;
+        let done = self.complete_now(caller, &session, &row, expected).await;
         match &done {
-            Ok(_) => self.sessions.remove(id),
+            Ok(_) => self.end_session(&session),
             Err(error) if error.kind() == Kind::DigestMismatch => {
-                self.fail_upload(&row, error.message()).await?;
+                if let Err(second) = self.fail_upload(&row, error.message()).await {
+                    tracing::warn!(upload = id, error = ?second, "a failed upload is not ended yet");
+                    session.live.lock().door = Door::Open;
+                } else {
+                    self.end_session(&session);
+                }
             }
             // Anything else may be gone at the next try: the session stays usable.
-            Err(_) => session.live.lock().closed = false,
+            Err(_) => session.live.lock().door = Door::Open,
         }
         done
     }
@@ -50,25 +59,22 @@ impl Shared {
         caller: &Caller,
         session: &Arc<Session>,
         row: &UploadRow,
-        len: u64,
+        expected: Expected,
     ) -> Result<Committed> {
+        session.fence(0..u64::MAX).await?;
+        let len = whole_length(session)?;
         let draft = &session.draft;
-        let expected = Expected {
+        let begun = Expected {
             b3: row.b3,
             sha256: row.sha256,
         };
-        let (root, sha256) = root_of_draft(&**draft, len, row.sha256.is_some()).await?;
+        let want_sha256 = begun.sha256.is_some() || expected.sha256.is_some();
+        let (root, sha256) = root_of_draft(&**draft, len, want_sha256).await?;
+        check_digests(&begun, root, sha256, &session.path)?;
         check_digests(&expected, root, sha256, &session.path)?;
         let mode = file_mode(row.mode);
         let mtime_ns = row.mtime_ns.unwrap_or_else(|| self.clock.now_ns());
         let stamp = draft.finish(len, mtime_ns, Some(mode)).await?;
-        self.db
-            .write(
-                "length of upload",
-                (row.id.clone(), len),
-                |tx, (id, len)| Box::pin(uploads::set_length(tx, id, *len)),
-            )
-            .await?;
         let candidate = Candidate {
             path: session.path.clone(),
             draft: draft.clone(),
@@ -80,7 +86,11 @@ impl Shared {
                 if_match: precondition::from_text(row.if_match.as_deref()),
                 if_none_match: precondition::from_text(row.if_none_match.as_deref()),
             },
-            upload: Some(row.id.clone()),
+            upload: Some(Completes {
+                id: row.id.clone(),
+                len: row.length,
+            }),
+            keep_draft: true,
             event: None,
         };
         self.commit(caller, candidate).await
@@ -91,11 +101,16 @@ impl Shared {
         let args = (row.id.clone(), why.to_owned(), self.clock.now_ms());
         self.db
             .write("fail upload", args, |tx, (id, why, now_ms)| {
-                Box::pin(uploads::finish(tx, id, UploadState::Failed, why, *now_ms))
+                Box::pin(async move {
+                    if uploads::finish(tx, id, UploadState::Failed, why, *now_ms).await? {
+                        uploads::clear_parts(tx, id).await?;
+                    }
+                    Ok::<_, Error>(())
+                })
             })
             .await?;
-        self.sessions.remove(&row.id);
-        self.store.discard(&row.version).await
+        self.forget_draft(&row.version).await;
+        Ok(())
     }
 
     /// The answer of a session that has ended.

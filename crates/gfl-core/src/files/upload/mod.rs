@@ -9,4 +9,4 @@ mod complete;
 mod part;
 mod session;
 
-pub(crate) use session::Sessions;
+pub(crate) use session::{Sessions, gone};

@@ -7,7 +7,7 @@ use crate::error::{Error, Fact, Kind, Result};
 use crate::files::put::check_digests;
 use crate::files::shared::Shared;
 use crate::files::{BodyStream, Expected, Part, UploadState, UploadStatus};
-use crate::limits::{CHECKPOINT_BYTES, FILE_BYTES_MAX};
+use crate::limits::CHECKPOINT_BYTES;
 use crate::stream::{Batch, Intake, Sink};
 use gfl_api::tree::TreeHasher;
 use sha2::{Digest, Sha256};
@@ -90,7 +90,8 @@ impl Shared {
         let intake = Intake::new(body, self.budget.clone());
         let got = self
             .receive(&session, &mut writer, range, intake, part.expected)
-            .await?;
+            .await
+            .map_err(|error| error.about(&session.path))?;
         drop(writer);
         if got != part.end {
             return Err(Error::new(
@@ -131,7 +132,7 @@ impl Shared {
             .with("expected-offset", Fact::Number(have))
             .with("provided-offset", Fact::Number(offset)));
         }
-        let end = len.unwrap_or(FILE_BYTES_MAX).max(offset);
+        let end = len.unwrap_or(self.settings.max_file_bytes).max(offset);
         let mut writer = session.enter(offset..end).await?;
         let intake = Intake::new(body, self.budget.clone());
         let received = self
@@ -142,11 +143,22 @@ impl Shared {
                 intake,
                 Expected::default(),
             )
-            .await;
+            .await
+            .map_err(|error| error.about(&session.path));
         drop(writer);
         // Whatever came counts, also when the connection broke.
         self.checkpoint(&session).await?;
-        received?;
+        received.map_err(|error| match (error.kind(), len) {
+            // Nothing was announced that it could be longer than.
+            (Kind::LengthMismatch, None) => Error::new(
+                Kind::TooLarge,
+                format!(
+                    "{}: the largest file accepted here has {end} bytes",
+                    session.path
+                ),
+            ),
+            _ => error,
+        })?;
         Ok(self.live_status(&session, &row))
     }
 
@@ -198,7 +210,7 @@ impl Shared {
             .write(
                 "learn length",
                 (session.id.clone(), total),
-                |tx, (id, total)| Box::pin(uploads::set_length(tx, id, *total)),
+                |tx, (id, total)| Box::pin(uploads::set_length(tx, id, Some(*total))),
             )
             .await?;
         session.live.lock().len = Some(total);
@@ -256,7 +268,8 @@ impl Shared {
                 return Ok(pos);
             }
         }
-        if intake.next().await?.is_some() {
+        // Also this may wait for ever, so also here another request can take over.
+        if take(writer, &mut intake, 1).await?.is_some() {
             return Err(Error::new(
                 Kind::LengthMismatch,
                 format!("{}: the body is longer than announced", session.path),
@@ -284,14 +297,17 @@ impl Shared {
         let mut pos = range.start;
         let mut counted = range.start;
         while pos < range.end {
-            let Some(batch) = take(writer, intake, range.end - pos).await? else {
-                return Ok(());
-            };
-            pos += batch.len as u64;
-            if let Some(digest) = digest.as_deref_mut() {
-                digest.update(&batch);
+            match next(writer, intake, Some(sink), range.end - pos).await? {
+                Next::End => return Ok(()),
+                Next::Written => {}
+                Next::Bytes(batch) => {
+                    pos += batch.len as u64;
+                    if let Some(digest) = digest.as_deref_mut() {
+                        digest.update(&batch);
+                    }
+                    sink.push(batch).await?;
+                }
             }
-            sink.push(batch).await?;
             if digest.is_none() && sink.written() > counted {
                 session.receive(counted..sink.written(), self.clock.now_ms())?;
                 counted = sink.written();
@@ -341,25 +357,66 @@ impl Shared {
     }
 }
 
-/// The next bytes of a body, at most `max`; an error when another request takes over.
-async fn take(writer: &mut WriterGuard, intake: &mut Intake, max: u64) -> Result<Option<Batch>> {
-    let next = tokio::select! {
-        biased;
-        () = writer.stopped() => {
-            return Err(Error::new(Kind::Conflict, "another request took over this part of the upload"));
-        }
-        next = intake.next() => next?,
+/// What a writer waits for.
+enum Next {
+    /// More bytes.
+    Bytes(Batch),
+    /// What was handed to the sink is written, and nothing more came yet.
+    Written,
+    /// The body has ended.
+    End,
+}
+
+/// The next bytes of a body, at most `max`; an error when another request takes over. Bytes that are there
+/// go first: a fence ends a writer only after what has arrived is received.
+async fn next(
+    writer: &mut WriterGuard,
+    intake: &mut Intake,
+    sink: Option<&mut Sink>,
+    max: u64,
+) -> Result<Next> {
+    let taken_over = || {
+        Error::new(
+            Kind::Conflict,
+            "another request took over this part of the upload",
+        )
     };
-    let Some(mut batch) = next else {
-        return Ok(None);
+    if writer.must_end() {
+        return Err(taken_over());
+    }
+    let written = async {
+        match sink {
+            Some(sink) if sink.busy() => sink.wait().await,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = intake.wait() => {}
+        done = written => return done.map(|()| Next::Written),
+        () = writer.over() => return Err(taken_over()),
+    }
+    let Some(mut batch) = intake.next().await? else {
+        return Ok(Next::End);
     };
     let max = usize::try_from(max).unwrap_or(usize::MAX);
     if batch.len <= max {
-        return Ok(Some(batch));
+        return Ok(Next::Bytes(batch));
     }
     let wanted = batch.split_to(max);
     intake.put_back(batch);
-    Ok(Some(wanted))
+    Ok(Next::Bytes(wanted))
+}
+
+/// [`next`] where nothing is being written.
+async fn take(writer: &mut WriterGuard, intake: &mut Intake, max: u64) -> Result<Option<Batch>> {
+    loop {
+        match next(writer, intake, None, max).await? {
+            Next::Bytes(batch) => return Ok(Some(batch)),
+            Next::End => return Ok(None),
+            Next::Written => {}
+        }
+    }
 }
 
 /// Cuts a range into stretches that were received before and stretches that were not.

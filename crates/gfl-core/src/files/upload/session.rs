@@ -14,30 +14,43 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// How long a new writer waits for the one it takes over from.
 const FENCE_MS: u64 = 2_000;
+/// A writer that was told to end takes what has arrived until nothing comes for this long …
+const DRAIN_SILENT_MS: u64 = 25;
+/// … but ends after this long in any case.
+const DRAIN_MS: u64 = 500;
 
 /// Open sessions by id.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Arc<Session>>>);
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<String, Arc<Session>>>,
+    /// Held while a session is opened from its row, and while the row of one that is not open is removed:
+    /// a session that has ended must never be opened from a row that was read before.
+    opening: tokio::sync::Mutex<()>,
+}
 
 impl Sessions {
     pub(crate) fn get(&self, id: &str) -> Option<Arc<Session>> {
-        self.0.lock().get(id).cloned()
+        self.open.lock().get(id).cloned()
     }
 
     pub(crate) fn remove(&self, id: &str) {
-        self.0.lock().remove(id);
+        self.open.lock().remove(id);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.0.lock().values().cloned().collect()
+        self.open.lock().values().cloned().collect()
     }
 
-    /// The session that was there first wins: two requests may load the same row at once.
+    pub(crate) async fn opening(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.opening.lock().await
+    }
+
     fn insert(&self, session: Arc<Session>) -> Arc<Session> {
-        self.0
+        self.open
             .lock()
             .entry(session.id.clone())
             .or_insert(session)
@@ -66,10 +79,20 @@ pub(crate) struct Live {
     /// Bytes received since the last checkpoint.
     pub(crate) dirty_bytes: u64,
     pub(crate) last_checkpoint_ms: i64,
-    /// Completed or cancelled: no writer may begin.
-    pub(crate) closed: bool,
+    pub(crate) door: Door,
     writers: Vec<Writer>,
     next_writer: u64,
+}
+
+/// Whether writers may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// They may.
+    Open,
+    /// A completion runs; when it fails they may again.
+    Completing,
+    /// Completed, failed or cancelled.
+    Closed,
 }
 
 struct Writer {
@@ -83,13 +106,28 @@ pub(crate) struct WriterGuard {
     session: Arc<Session>,
     id: u64,
     stop: watch::Receiver<bool>,
+    /// When it was told to end.
+    told: Option<Instant>,
 }
 
 impl WriterGuard {
-    /// Resolves when another request takes over.
-    pub(crate) async fn stopped(&mut self) {
+    /// Told to end so long ago that it must, whatever still comes.
+    pub(crate) fn must_end(&mut self) -> bool {
+        if self.told.is_none() && *self.stop.borrow() {
+            self.told = Some(Instant::now());
+        }
+        self.told
+            .is_some_and(|told| told.elapsed() >= Duration::from_millis(DRAIN_MS))
+    }
+
+    /// Resolves when another request takes over and nothing has come for a moment: what a client sent before
+    /// it died is in the kernel's buffers and is received first.
+    pub(crate) async fn over(&mut self) {
         // An error means the sender is gone, which only happens after this guard.
         let _ = self.stop.wait_for(|stop| *stop).await;
+        let told = *self.told.get_or_insert_with(Instant::now);
+        let silent = Instant::now() + Duration::from_millis(DRAIN_SILENT_MS);
+        tokio::time::sleep_until(silent.min(told + Duration::from_millis(DRAIN_MS))).await;
     }
 }
 
@@ -137,8 +175,15 @@ impl Session {
         loop {
             self.fence(range.clone()).await?;
             let mut live = self.live.lock();
-            if live.closed {
-                return Err(gone());
+            match live.door {
+                Door::Open => {}
+                Door::Completing => {
+                    return Err(Error::new(
+                        Kind::Busy,
+                        "the upload is just being completed, try again",
+                    ));
+                }
+                Door::Closed => return Err(gone()),
             }
             let overlaps = |w: &Writer| w.range.start < range.end && range.start < w.range.end;
             if live.writers.iter().any(overlaps) {
@@ -153,6 +198,7 @@ impl Session {
                 session: self.clone(),
                 id,
                 stop: stopped,
+                told: None,
             });
         }
     }
@@ -226,12 +272,23 @@ impl Shared {
         if let Some(session) = self.sessions.get(&row.id) {
             return Ok(session);
         }
-        let pairs = self
+        let _opening = self.sessions.opening().await;
+        if let Some(session) = self.sessions.get(&row.id) {
+            return Ok(session);
+        }
+        // Read again: it may have ended, and left the memory, since the caller looked.
+        let (row, pairs) = self
             .db
-            .read("ranges", row.id.clone(), |tx, id| {
-                Box::pin(uploads::ranges(tx, id))
+            .read("open upload", row.id.clone(), |tx, id| {
+                Box::pin(async move {
+                    let row = uploads::get(tx, id).await?;
+                    Ok::<_, Error>((row, uploads::ranges(tx, id).await?))
+                })
             })
             .await?;
+        let row = row
+            .filter(|row| row.state == UploadState::Receiving)
+            .ok_or_else(gone)?;
         let durable = RangeSet::from_pairs(pairs).map_err(|e| {
             Error::new(Kind::Internal, "the catalog holds malformed ranges").caused_by(e)
         })?;
@@ -246,7 +303,17 @@ impl Shared {
                 ));
             }
         };
-        Ok(self.sessions.insert(Arc::new(Session {
+        Ok(self.open_session(&row, draft, durable))
+    }
+
+    /// Puts a session into memory.
+    pub(crate) fn open_session(
+        &self,
+        row: &UploadRow,
+        draft: Arc<dyn Draft>,
+        durable: RangeSet,
+    ) -> Arc<Session> {
+        self.sessions.insert(Arc::new(Session {
             id: row.id.clone(),
             path: row.path.clone(),
             draft,
@@ -257,53 +324,87 @@ impl Shared {
                 active_ms: row.active_ms,
                 dirty_bytes: 0,
                 last_checkpoint_ms: self.clock.now_ms(),
-                closed: false,
+                door: Door::Open,
                 writers: Vec::new(),
                 next_writer: 0,
             }),
             finishing: tokio::sync::Mutex::new(()),
             checkpointing: tokio::sync::Mutex::new(()),
             idle: Notify::new(),
-        })))
+        }))
+    }
+
+    /// Takes a session that has ended out of memory; requests that still hold it find its door closed.
+    pub(crate) fn end_session(&self, session: &Session) {
+        session.live.lock().door = Door::Closed;
+        self.sessions.remove(&session.id);
     }
 
     /// Makes what was received durable, then announceable: bytes first, then the rows.
     pub(crate) async fn checkpoint(&self, session: &Session) -> Result<()> {
         let _turn = session.checkpointing.lock().await;
         let now_ms = self.clock.now_ms();
-        let (received, changed) = {
+        let (received, changed, dirty_bytes) = {
             let mut live = session.live.lock();
-            live.dirty_bytes = 0;
+            if live.door == Door::Closed {
+                return Ok(());
+            }
             live.last_checkpoint_ms = now_ms;
-            let durable: Vec<Range<u64>> = live.durable.iter().collect();
-            let changed: Vec<Range<u64>> = live
-                .received
-                .iter()
-                .filter(|r| {
-                    durable
-                        .binary_search_by_key(&(r.start, r.end), |d| (d.start, d.end))
-                        .is_err()
-                })
-                .collect();
-            (live.received.clone(), changed)
+            let dirty_bytes = std::mem::take(&mut live.dirty_bytes);
+            (live.received.clone(), changed(&live), dirty_bytes)
         };
         if changed.is_empty() {
             return Ok(());
         }
+        let done = self.write_checkpoint(session, changed, now_ms).await;
+        let mut live = session.live.lock();
+        match done {
+            Ok(true) => live.durable = received,
+            // It has ended meanwhile: there is nothing to announce any more.
+            Ok(false) => {}
+            // Counted again, so that the next round tries again.
+            Err(_) => live.dirty_bytes += dirty_bytes,
+        }
+        let closed = live.door == Door::Closed;
+        done.map(|_| ())
+            .or_else(|e| if closed { Ok(()) } else { Err(e) })
+    }
+
+    /// False when the session has ended, so that nothing may be recorded for it.
+    async fn write_checkpoint(
+        &self,
+        session: &Session,
+        changed: Vec<Range<u64>>,
+        now_ms: i64,
+    ) -> Result<bool> {
         session.draft.sync().await?;
         let args = (session.id.clone(), changed, now_ms);
         self.db
             .write("checkpoint", args, |tx, (id, changed, now_ms)| {
                 Box::pin(async move {
+                    if !uploads::touch(tx, id, *now_ms).await? {
+                        return Ok(false);
+                    }
                     for range in changed {
                         let pair = [(range.start, range.end)];
                         uploads::put_ranges(tx, id, range.start, range.end, &pair).await?;
                     }
-                    uploads::touch(tx, id, *now_ms).await
+                    Ok::<_, Error>(true)
                 })
             })
-            .await?;
-        session.live.lock().durable = received;
-        Ok(())
+            .await
     }
+}
+
+/// The received ranges that are not recorded just so.
+fn changed(live: &Live) -> Vec<Range<u64>> {
+    let durable: Vec<Range<u64>> = live.durable.iter().collect();
+    live.received
+        .iter()
+        .filter(|r| {
+            durable
+                .binary_search_by_key(&(r.start, r.end), |d| (d.start, d.end))
+                .is_err()
+        })
+        .collect()
 }

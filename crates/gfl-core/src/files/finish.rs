@@ -1,0 +1,158 @@
+//! What became of a step that the store said it could not do, and finishing later what could be neither
+//! done nor taken back. The rows are the truth then; the tree is made to agree as soon as it can be.
+
+use super::shared::Shared;
+use crate::catalog::intents::{self, Intent, Step};
+use crate::error::{Error, Kind, Result};
+use crate::id::Key;
+use crate::store::{Found, Publish};
+use gfl_api::path::FilePath;
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+
+/// What became of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is done, only its answer was lost (or its last, invisible part is open).
+    Done,
+    /// Nothing has happened.
+    NotDone,
+    /// The store does not say.
+    Unknown,
+}
+
+impl Fate {
+    fn done_if(found: Result<bool>) -> Fate {
+        match found {
+            Ok(true) => Fate::Done,
+            Ok(false) => Fate::NotDone,
+            Err(_) => Fate::Unknown,
+        }
+    }
+}
+
+/// Whether a transaction that failed may have been committed all the same: then nothing that its rows
+/// refer to may be removed.
+pub(crate) fn maybe_written(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Internal | Kind::Unavailable)
+}
+
+/// Intents whose step could be neither done nor taken back.
+#[derive(Default)]
+pub(crate) struct Unfinished(Mutex<BTreeSet<i64>>);
+
+impl Unfinished {
+    pub(crate) fn push(&self, intent: i64) {
+        self.0.lock().insert(intent);
+    }
+
+    fn all(&self) -> Vec<i64> {
+        self.0.lock().iter().copied().collect()
+    }
+
+    fn remove(&self, intent: i64) {
+        self.0.lock().remove(&intent);
+    }
+}
+
+impl Shared {
+    /// The new content is at its path, or the draft is gone from where it would still be.
+    pub(crate) async fn fate_of_publish(&self, publish: &Publish) -> Fate {
+        Fate::done_if(match self.store.stat(&publish.path).await {
+            Ok(Found::File { stamp, .. }) => Ok(stamp.ino == publish.ino),
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
+        })
+    }
+
+    pub(crate) async fn fate_of_retire(&self, key: &Key) -> Fate {
+        let found = self.store.stat_kept(key).await;
+        Fate::done_if(found.map(|found| found != Found::Nothing))
+    }
+
+    pub(crate) async fn fate_of_unretire(&self, key: &Key) -> Fate {
+        let found = self.store.stat_kept(key).await;
+        Fate::done_if(found.map(|found| found == Found::Nothing))
+    }
+
+    /// Whether what has this inode is still at `from`.
+    pub(crate) async fn fate_of_rename(&self, from: &FilePath, ino: u64) -> Fate {
+        let found = self.store.stat(from).await;
+        Fate::done_if(found.map(|found| ino_of(&found) != Some(ino)))
+    }
+
+    pub(crate) async fn fate_of_make_dir(&self, path: &FilePath) -> Fate {
+        let found = self.store.stat(path).await;
+        Fate::done_if(found.map(|found| matches!(found, Found::Dir { .. })))
+    }
+
+    /// One try at everything unfinished.
+    pub(crate) async fn finish_round(&self) -> Result<()> {
+        for id in self.unfinished.all() {
+            let intent = self
+                .db
+                .read("intent", id, |tx, id| Box::pin(intents::get(tx, *id)))
+                .await?;
+            let Some(intent) = intent else {
+                self.unfinished.remove(id);
+                continue;
+            };
+            let _lock = match &intent.step {
+                Step::Rename { to, .. } => self.locks.exclusive_pair(&intent.path, to).await,
+                _ => self.locks.exclusive(&intent.path).await,
+            };
+            if self.redo(&intent).await {
+                self.unfinished.remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A step answered with an error. Says whether it is done all the same; otherwise it is taken back with
+    /// `back`, or finished later when that cannot be done either.
+    pub(crate) async fn settle_fate(
+        &self,
+        intent: i64,
+        fate: Fate,
+        error: Error,
+        back: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        tracing::warn!(error = ?error, ?fate, "a step of the storage failed");
+        match fate {
+            Fate::Done => {
+                // Redone, so that its invisible part is done as well.
+                self.unfinished.push(intent);
+                Ok(())
+            }
+            Fate::NotDone => {
+                if let Err(second) = back.await {
+                    tracing::error!(error = ?second, "a failed change is not taken back yet");
+                    self.unfinished.push(intent);
+                }
+                Err(error)
+            }
+            Fate::Unknown => {
+                self.unfinished.push(intent);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The inode of what was found.
+pub(crate) fn ino_of(found: &Found) -> Option<u64> {
+    match found {
+        Found::File { stamp, .. } => Some(stamp.ino),
+        Found::Dir { ino, .. } => Some(*ino),
+        Found::Nothing | Found::Other => None,
+    }
+}
+
+/// Whether an intent is one that [`Shared::finish_round`] tries again.
+pub(crate) fn names(intent: &Intent) -> Vec<&FilePath> {
+    match &intent.step {
+        Step::Rename { to, .. } => vec![&intent.path, to],
+        Step::Remove { .. } => Vec::new(),
+        _ => vec![&intent.path],
+    }
+}
