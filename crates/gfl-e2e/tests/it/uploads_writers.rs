@@ -8,13 +8,22 @@ const LEN: usize = 8 * GROUP;
 /// A second client goes on within this time (protocol notes, kill tests).
 const TAKEOVER_SECONDS_MAX: u64 = 2;
 
-/// A connection that sent half of the session's bytes and then fell silent.
-fn half_open(http: &Http, target: &str, content: &[u8]) -> gfl_e2e::Conn {
+/// A connection that sent half of the session's bytes and then fell silent, and how many bytes exactly.
+/// The server has begun with them: a request it sees only later is newer than ours, and may take over.
+fn half_open(http: &Http, target: &str, content: &[u8]) -> (gfl_e2e::Conn, usize) {
     let mut conn = http.connect();
     conn.send(&http.head(&part(target, content, 0, LEN), None))
         .expect("sends");
     conn.send(&content[..LEN / 2]).expect("sends");
-    conn
+    // A piece may count only when the next one comes, so a byte follows now and then.
+    let mut sent = LEN / 2;
+    wait::until("the writer's half is checkpointed", 20, || {
+        conn.send(&content[sent..=sent]).expect("still welcome");
+        sent += 1;
+        let announced = received(http, target).first().map_or(0, |r| r.1);
+        (announced >= LEN as u64 / 2).then_some(())
+    });
+    (conn, sent)
 }
 
 #[test]
@@ -41,16 +50,7 @@ fn head_fences_a_dead_writer() {
     let http = server.http();
     let content = data::bytes(4, LEN);
     let target = begin(&http, "f", Some(LEN));
-    let mut silent = half_open(&http, &target, &content);
-    // A fence stops what has begun: only when the half is announced has the server seen it. The server
-    // may count a piece only when the next one comes, so a byte follows now and then.
-    let mut sent = LEN / 2;
-    wait::until("the writer's half is checkpointed", 20, || {
-        silent.send(&content[sent..=sent]).expect("still welcome");
-        sent += 1;
-        let announced = received(&http, &target).first().map_or(0, |r| r.1);
-        (announced >= LEN as u64 / 2).then_some(())
-    });
+    let (mut silent, sent) = half_open(&http, &target, &content);
     let began = Instant::now();
     let offset = http
         .head_of(&target)
