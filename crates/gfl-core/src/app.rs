@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// PostgreSQL connections of one node.
 const POSTGRES_POOL: usize = 8;
 
+/// Beside the store's own folders, where nothing is listed or addressed.
+const STORAGE_LOCK: &str = ".gfl/lock";
+
 /// The application. Cheap to share.
 pub struct App {
     pub(crate) shared: Arc<Shared>,
@@ -39,8 +42,16 @@ impl App {
     /// # Errors
     /// `Busy` when another server has the folders, `ReadOnlyStorage`, `Unavailable` (database), …
     pub async fn open(settings: Settings, clock: Arc<dyn Clock>) -> Result<Arc<App>> {
-        let locks = vec![DirLock::take(&settings.meta_dir.join("lock"))?];
+        let mut locks = vec![DirLock::take(&settings.meta_dir.join("lock"))?];
         let store = Tree::open(&settings.storage_dir, settings.durability)?;
+        // Two servers with two meta folders would take each other's files for edits by hand.
+        match DirLock::take(&settings.storage_dir.join(STORAGE_LOCK)) {
+            Ok(lock) => locks.push(lock),
+            Err(error) if error.kind() == Kind::ReadOnlyStorage => {
+                tracing::warn!(error = ?error, "the storage folder cannot be locked");
+            }
+            Err(error) => return Err(error),
+        }
         let db = match &settings.database_url {
             Some(url) => Db::open_postgres(url, POSTGRES_POOL).await?,
             None => {

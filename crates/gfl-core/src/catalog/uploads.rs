@@ -342,6 +342,21 @@ pub async fn clear_parts(tx: &mut Tx<'_>, id: &str) -> Result<()> {
     Ok(())
 }
 
+/// Forgets the parts of all sessions that have ended.
+pub async fn clear_ended(tx: &mut Tx<'_>) -> Result<()> {
+    tx.exec(
+        "DELETE FROM upload_range WHERE upload IN (SELECT id FROM upload WHERE state >= 2)",
+        &[],
+    )
+    .await?;
+    tx.exec(
+        "DELETE FROM upload_slot WHERE upload IN (SELECT id FROM upload WHERE state >= 2)",
+        &[],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Replaces the recorded ranges that lie in `[from, to]` by these.
 pub async fn put_ranges(
     tx: &mut Tx<'_>,

@@ -65,9 +65,14 @@ struct Rows {
     what: What,
 }
 
+struct NewVersion {
+    version: VersionRow,
+    before: Before,
+}
+
 enum What {
     /// A new version for what a person made or changed.
-    New { version: VersionRow, before: Before },
+    New(Box<NewVersion>),
     /// The file is ours after all (other inode, same bytes), or its root is known now.
     Confirmed {
         key: Key,
@@ -168,8 +173,12 @@ impl Shared {
         }
         let mut version = version_of_edit(Key::new(&*self.clock), file, self.clock.now_ms());
         version.b3 = Some(root);
-        let before = Before::of_file(file);
-        What::New { version, before }
+        // What looked like ours and is not: its version is gone as with any edit.
+        let before = match &file.known {
+            Some(known) if !known.entry.is_dir => Before::Stale(known.clone()),
+            _ => Before::of_file(file),
+        };
+        What::New(Box::new(NewVersion { version, before }))
     }
 
     async fn hash_visible(&self, path: &FilePath) -> Result<(Root, std::sync::Arc<dyn Content>)> {
@@ -217,7 +226,8 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<()> {
             rows::vanish(tx, &rows.path, entry, rows.now_ms).await?;
             entries::remove(tx, entry.id).await
         }
-        What::New { version, before } => {
+        What::New(new) => {
+            let NewVersion { version, before } = &**new;
             before.forget(tx, &rows.path, rows.now_ms).await?;
             let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
             let entry = entries::put_file(tx, parent, &rows.name, &version.id, rows.now_ms).await?;

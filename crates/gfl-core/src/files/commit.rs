@@ -281,7 +281,7 @@ impl Shared {
         if !expected && let Err(error) = self.record_came_out(rows.intent(written), p.clone()).await
         {
             tracing::warn!(path = %rows.path, error = ?error, "what an upload replaced is not recorded yet");
-            self.unfinished.push(written.intent);
+            self.unfinished.push(written.intent, &[&rows.path]);
             return;
         }
         self.unsettled.push_file(
@@ -329,7 +329,7 @@ impl Shared {
                 match self.store.publish(publish).await {
                     Ok(published) => self.published(&rows, written, &published).await,
                     // The new content is visible, its row is true: what is left is redone later.
-                    Err(_) => self.unfinished.push(written.intent),
+                    Err(_) => self.unfinished.push(written.intent, &[&publish.path]),
                 }
                 return Ok(());
             }
@@ -338,7 +338,7 @@ impl Shared {
         };
         if let Err(second) = &sure {
             tracing::error!(error = ?second, "a failed commit is not taken back yet");
-            self.unfinished.push(written.intent);
+            self.unfinished.push(written.intent, &[&publish.path]);
         }
         Err(Failed {
             error,

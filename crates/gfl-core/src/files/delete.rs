@@ -165,7 +165,8 @@ impl Shared {
                     (rows, written),
                     |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
                 );
-                self.settle_fate(written.intent, fate, error, back).await
+                self.settle_fate(written.intent, &[path], fate, error, back)
+                    .await
             }
         }
     }

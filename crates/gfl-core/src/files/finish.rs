@@ -1,6 +1,7 @@
 //! What became of a step that the store said it could not do, and finishing later what could be neither
 //! done nor taken back. The rows are the truth then; the tree is made to agree as soon as it can be.
 
+use super::settle::Reach;
 use super::shared::Shared;
 use crate::catalog::intents::{self, Intent, Step};
 use crate::error::{Error, Kind, Result};
@@ -8,7 +9,7 @@ use crate::id::Key;
 use crate::store::{Found, Publish};
 use gfl_api::path::FilePath;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +38,31 @@ pub(crate) fn maybe_written(error: &Error) -> bool {
     matches!(error.kind(), Kind::Internal | Kind::Unavailable)
 }
 
-/// Intents whose step could be neither done nor taken back.
+/// Intents whose step could be neither done nor taken back, with the paths they are about.
 #[derive(Default)]
-pub(crate) struct Unfinished(Mutex<BTreeSet<i64>>);
+pub(crate) struct Unfinished(Mutex<BTreeMap<i64, Vec<FilePath>>>);
 
 impl Unfinished {
-    pub(crate) fn push(&self, intent: i64) {
-        self.0.lock().insert(intent);
+    pub(crate) fn push(&self, intent: i64, paths: &[&FilePath]) {
+        let paths = paths.iter().map(|path| (*path).clone()).collect();
+        self.0.lock().insert(intent, paths);
     }
 
     fn all(&self) -> Vec<i64> {
-        self.0.lock().iter().copied().collect()
+        self.0.lock().keys().copied().collect()
+    }
+
+    /// Those about a path, in order.
+    fn at(&self, path: &FilePath, reach: Reach) -> Vec<i64> {
+        let unfinished = self.0.lock();
+        let here = unfinished
+            .iter()
+            .filter(|(_, paths)| paths.iter().any(|other| reach.covers(path, other)));
+        here.map(|(id, _)| *id).collect()
+    }
+
+    fn has(&self, intent: i64) -> bool {
+        self.0.lock().contains_key(&intent)
     }
 
     fn remove(&self, intent: i64) {
@@ -89,23 +104,47 @@ impl Shared {
     /// One try at everything unfinished.
     pub(crate) async fn finish_round(&self) -> Result<()> {
         for id in self.unfinished.all() {
-            let intent = self
-                .db
-                .read("intent", id, |tx, id| Box::pin(intents::get(tx, *id)))
-                .await?;
-            let Some(intent) = intent else {
-                self.unfinished.remove(id);
+            let Some(intent) = self.unfinished_intent(id).await? else {
                 continue;
             };
             let _lock = match &intent.step {
                 Step::Rename { to, .. } => self.locks.exclusive_pair(&intent.path, to).await,
                 _ => self.locks.exclusive(&intent.path).await,
             };
-            if self.redo(&intent).await {
+            // Who had the lock before may have finished it.
+            if self.unfinished.has(id) && self.redo(&intent).await {
                 self.unfinished.remove(id);
             }
         }
         Ok(())
+    }
+
+    /// Finishes what is unfinished of a path, whose lock is held: nothing new may be built upon it before.
+    pub(super) async fn finish_at(&self, path: &FilePath, reach: Reach) -> Result<()> {
+        for id in self.unfinished.at(path, reach) {
+            let Some(intent) = self.unfinished_intent(id).await? else {
+                continue;
+            };
+            if !self.redo(&intent).await {
+                return Err(Error::new(
+                    Kind::Unavailable,
+                    format!("{path}: an earlier change could not be finished yet, try again later"),
+                ));
+            }
+            self.unfinished.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn unfinished_intent(&self, id: i64) -> Result<Option<Intent>> {
+        let intent = self
+            .db
+            .read("intent", id, |tx, id| Box::pin(intents::get(tx, *id)))
+            .await?;
+        if intent.is_none() {
+            self.unfinished.remove(id);
+        }
+        Ok(intent)
     }
 
     /// A step answered with an error. Says whether it is done all the same; otherwise it is taken back with
@@ -113,6 +152,7 @@ impl Shared {
     pub(crate) async fn settle_fate(
         &self,
         intent: i64,
+        paths: &[&FilePath],
         fate: Fate,
         error: Error,
         back: impl Future<Output = Result<()>>,
@@ -121,18 +161,18 @@ impl Shared {
         match fate {
             Fate::Done => {
                 // Redone, so that its invisible part is done as well.
-                self.unfinished.push(intent);
+                self.unfinished.push(intent, paths);
                 Ok(())
             }
             Fate::NotDone => {
                 if let Err(second) = back.await {
                     tracing::error!(error = ?second, "a failed change is not taken back yet");
-                    self.unfinished.push(intent);
+                    self.unfinished.push(intent, paths);
                 }
                 Err(error)
             }
             Fate::Unknown => {
-                self.unfinished.push(intent);
+                self.unfinished.push(intent, paths);
                 Err(error)
             }
         }
@@ -148,7 +188,7 @@ pub(crate) fn ino_of(found: &Found) -> Option<u64> {
     }
 }
 
-/// Whether an intent is one that [`Shared::finish_round`] tries again.
+/// The paths an intent is about.
 pub(crate) fn names(intent: &Intent) -> Vec<&FilePath> {
     match &intent.step {
         Step::Rename { to, .. } => vec![&intent.path, to],

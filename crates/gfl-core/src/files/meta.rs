@@ -161,7 +161,7 @@ impl Shared {
             (back, written),
             |tx, (back, written)| Box::pin(unwrite_rows(tx, back.as_ref(), *written)),
         );
-        self.settle_fate(written.intent, fate, error, take_back)
+        self.settle_fate(written.intent, &[path], fate, error, take_back)
             .await
     }
 }

@@ -62,7 +62,8 @@ impl Shared {
                     .write("take a directory back", written, |tx, written| {
                         Box::pin(unwrite_rows(tx, *written))
                     });
-                self.settle_fate(written.intent, fate, error, back).await?;
+                self.settle_fate(written.intent, &[path], fate, error, back)
+                    .await?;
                 Ok(true)
             }
         }

@@ -51,7 +51,7 @@ impl Shared {
                 Ok(()) => self.unsettled.push(intent, &[], None),
                 Err(error) => {
                     tracing::warn!(%key, error = ?error, "a pruned version could not be removed yet");
-                    self.unfinished.push(intent);
+                    self.unfinished.push(intent, &[]);
                 }
             }
         }

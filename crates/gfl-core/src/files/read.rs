@@ -94,7 +94,7 @@ impl Shared {
                     if !here {
                         return Err(no_version(path));
                     }
-                    Ok(versions::get(tx, key).await?)
+                    versions::get(tx, key).await
                 })
             })
             .await?;

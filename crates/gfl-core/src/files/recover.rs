@@ -39,13 +39,13 @@ impl Shared {
                 if matches!(intent.step, Step::MakeDir { .. }) {
                     new_dirs.push(intent);
                 } else if !self.redo(&intent).await {
-                    self.unfinished.push(intent.id);
+                    self.unfinished.push(intent.id, &names(&intent));
                 }
             }
         }
         for intent in &new_dirs {
             if !self.redo(intent).await {
-                self.unfinished.push(intent.id);
+                self.unfinished.push(intent.id, &names(intent));
             }
         }
         if count > 0 {
@@ -54,6 +54,12 @@ impl Shared {
                 "finished {count} changes that the last run had begun"
             );
             self.settle_round().await?;
+            // A completion that is settled here has its parts no other way.
+            self.db
+                .write("ended uploads", (), |tx, ()| {
+                    Box::pin(uploads::clear_ended(tx))
+                })
+                .await?;
         }
         Ok(())
     }

@@ -189,7 +189,8 @@ impl Shared {
             (rows, written),
             |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
         );
-        self.settle_fate(written.intent, fate, error, back).await
+        self.settle_fate(written.intent, &[&from, &to], fate, error, back)
+            .await
     }
 
     async fn renamed(&self, rows: &Rows, written: Written) -> Result<()> {

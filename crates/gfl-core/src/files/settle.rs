@@ -50,6 +50,13 @@ pub(crate) enum Reach {
     Subtree,
 }
 
+impl Reach {
+    /// Whether a step at `path` must wait for one at `other`.
+    pub(super) fn covers(self, path: &FilePath, other: &FilePath) -> bool {
+        other == path || (self == Reach::Subtree && other.starts_with(path))
+    }
+}
+
 /// Rows per transaction, so that other writers are not held up.
 const ROWS_PER_STEP: usize = 256;
 
@@ -85,9 +92,7 @@ impl Unsettled {
     }
 
     fn touches(&self, path: &FilePath, reach: Reach) -> bool {
-        let same = |other: &FilePath| {
-            other == path || (reach == Reach::Subtree && other.starts_with(path))
-        };
+        let same = |other: &FilePath| reach.covers(path, other);
         let state = self.state.lock();
         state.under_way.iter().any(same) || state.waiting.iter().flat_map(|d| &d.paths).any(same)
     }
@@ -146,6 +151,7 @@ impl Shared {
     /// Waits until nothing unsettled is left of `path` (and below it, or above it when that was moved as a
     /// whole). Called with the path's lock held, so that nothing new can come up.
     pub(crate) async fn quiet(&self, path: &FilePath, reach: Reach) -> Result<()> {
+        self.finish_at(path, reach).await?;
         while self.unsettled.touches(path, reach) {
             self.settle_round().await?;
         }

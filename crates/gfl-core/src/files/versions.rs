@@ -166,7 +166,8 @@ impl Shared {
                 (rows, written),
                 |tx, (rows, written)| Box::pin(unwrite_rows(tx, rows, *written)),
             );
-            self.settle_fate(written.intent, fate, error, back).await?;
+            self.settle_fate(written.intent, &[path], fate, error, back)
+                .await?;
         } else {
             let version = version.as_ref().map(|v| v.id.clone());
             let stamp = self.stamp_of(path, ino, version.as_ref()).await;

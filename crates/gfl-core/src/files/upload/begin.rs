@@ -159,7 +159,14 @@ impl Shared {
         if row.state != UploadState::Receiving {
             return self.status_of(&row).await;
         }
-        let session = self.session_of(&row).await?;
+        let session = match self.session_of(&row).await {
+            Ok(session) => session,
+            // Ended since the row was read: the row says how.
+            Err(error) if error.kind() == Kind::UploadGone => {
+                return self.upload_status(caller, id).await;
+            }
+            Err(error) => return Err(error),
+        };
         session.fence(0..u64::MAX).await?;
         self.checkpoint(&session).await?;
         Ok(self.live_status(&session, &row))

@@ -28,9 +28,17 @@ impl Shared {
         if row.state != UploadState::Receiving {
             return self.outcome(&row).await;
         }
-        let session = self.session_of(&row).await?;
+        let session = match self.session_of(&row).await {
+            Ok(session) => session,
+            // Completed by another request since the row was read.
+            Err(error) if error.kind() == Kind::UploadGone => {
+                let row = self.upload_row(caller.user(), id).await?;
+                return self.outcome(&row).await;
+            }
+            Err(error) => return Err(error),
+        };
         let _finishing = session.finishing.lock().await;
-        // Another request may have completed it while this one waited.
+        // Or while this one waited.
         let row = self.upload_row(caller.user(), id).await?;
         if row.state != UploadState::Receiving {
             return self.outcome(&row).await;

@@ -125,7 +125,7 @@ impl Shared {
 /// Writes the bytes of a spool that has a draft at an offset of the session's draft.
 pub(super) async fn copy_spool(spool: &mut Spool, to: &dyn Draft, at: u64) -> Result<()> {
     let len = spool.len();
-    let from = spool.into_draft().await?;
+    let from = spool.make_draft().await?;
     copy_bytes(&*from, 0, len, to, at).await
 }
 

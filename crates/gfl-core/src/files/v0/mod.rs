@@ -140,7 +140,7 @@ impl Shared {
             let body: BodyStream = Box::pin(futures_util::stream::iter(frames));
             return self.put(caller, put, body).await;
         }
-        let draft = spool.into_draft().await?;
+        let draft = spool.make_draft().await?;
         let candidate = self.v0_candidate(&chunk.path, draft, spool.len()).await?;
         // From here on the commit decides what becomes of the draft.
         spool.hand_over();

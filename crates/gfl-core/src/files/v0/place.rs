@@ -52,7 +52,7 @@ impl Shared {
             }
             main
         } else {
-            spool.into_draft().await?
+            spool.make_draft().await?
         };
         // Recorded only when durable: the status announces what is recorded (invariant 3).
         draft.sync().await?;

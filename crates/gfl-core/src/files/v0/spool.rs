@@ -94,7 +94,7 @@ impl Spool {
     }
 
     /// Makes the bytes a draft whatever their number.
-    pub(super) async fn into_draft(&mut self) -> Result<Arc<dyn Draft>> {
+    pub(super) async fn make_draft(&mut self) -> Result<Arc<dyn Draft>> {
         if self.draft.is_none() || !self.buffer.is_empty() {
             self.flush().await?;
         }
