@@ -1,6 +1,6 @@
 //! An application over a store and a database of its own, and a person with a shell beside it.
 
-use crate::bodies::{body, framed};
+use crate::bodies::{body, framed, statement};
 use crate::hooks::{Hooked, Hooks};
 use gfl_api::path::FilePath;
 use gfl_api::tree::Root;
@@ -492,13 +492,4 @@ async fn open(settings: &Settings, clock: &Arc<ManualClock>, store: &Arc<dyn Sto
     App::open_quiet(settings.clone(), clock.clone(), store.clone(), db.unwrap())
         .await
         .unwrap()
-}
-
-async fn statement(url: &str, sql: String) {
-    let sql: &'static str = sql.leak();
-    let db = Db::open_postgres(url, 1).await.unwrap();
-    db.write("test", sql, |tx, sql| Box::pin(tx.exec(sql, &[])))
-        .await
-        .unwrap();
-    db.close().await;
 }

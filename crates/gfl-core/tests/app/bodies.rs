@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use gfl_core::catalog::Db;
 use gfl_core::files::{BodyBroken, BodyStream};
 use sha2::{Digest, Sha256};
 
@@ -50,4 +51,14 @@ pub(crate) fn broken(data: &[u8], frame: usize) -> BodyStream {
 /// Sends these bytes and then nothing, for ever.
 pub(crate) fn stuck(data: &[u8]) -> BodyStream {
     Box::pin(stream::iter(items(data, 100 * KIB)).chain(stream::pending()))
+}
+
+/// Runs one statement outside the application (making and dropping a test's schema).
+pub(crate) async fn statement(url: &str, sql: String) {
+    let sql: &'static str = sql.leak();
+    let db = Db::open_postgres(url, 1).await.unwrap();
+    db.write("test", sql, |tx, sql| Box::pin(tx.exec(sql, &[])))
+        .await
+        .unwrap();
+    db.close().await;
 }

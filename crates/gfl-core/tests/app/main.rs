@@ -7,6 +7,7 @@ mod bed;
 mod bodies;
 mod crashes;
 mod cuts;
+mod endings;
 mod failures;
 mod files;
 mod hands;
