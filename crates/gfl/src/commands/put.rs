@@ -271,6 +271,13 @@ fn plan(locals: &[PathBuf], target: &str) -> Result<Vec<Job>> {
         let meta = local
             .metadata()
             .with_context(|| format!("cannot read {}", local.display()))?;
+        if !meta.is_dir() && !meta.is_file() {
+            return Err(UsageError(format!(
+                "{}: not a regular file (a pipe, socket or device); `gfl put - NAME` sends what comes from stdin",
+                local.display()
+            ))
+            .into());
+        }
         let is_content = meta.is_dir() && local.as_os_str().as_encoded_bytes().ends_with(b"/");
         let remote = if (is_folder || count > 1) && !is_content {
             let name = local_name(local)?;

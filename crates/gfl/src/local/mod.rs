@@ -49,7 +49,15 @@ pub(crate) struct Source {
 impl Source {
     /// Opens a regular file.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let mut options = File::options();
+        options.read(true);
+        // A pipe nobody writes into must not keep us waiting.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(
+            &mut options,
+            rustix::fs::OFlags::NONBLOCK.bits().cast_signed(),
+        );
+        let file = options.open(path)?;
         let meta = file.metadata()?;
         if !meta.is_file() {
             return Err(io::Error::other(
