@@ -26,8 +26,6 @@ pub(crate) enum Found {
     Dir {
         /// Its path below the folder.
         path: FilePath,
-        /// Whether it holds nothing at all.
-        is_empty: bool,
     },
     /// Left out on purpose: a symlink, a socket, a device.
     Left {
@@ -136,13 +134,12 @@ impl Walk {
         }
         match sorted_names(&local) {
             Ok(names) => {
-                let is_empty = names.is_empty();
                 self.stack.push(Level {
                     dir: local,
                     path: path.clone(),
                     names,
                 });
-                Found::Dir { path, is_empty }
+                Found::Dir { path }
             }
             Err(error) => Found::Failed {
                 local,
@@ -193,9 +190,7 @@ mod tests {
             .unwrap()
             .map(|found| match found {
                 Found::File { path, stamp, .. } => format!("{path} {}", stamp.size),
-                Found::Dir { path, is_empty } => {
-                    format!("{path}/{}", if is_empty { " empty" } else { "" })
-                }
+                Found::Dir { path } => format!("{path}/"),
                 Found::Left { local, what } => {
                     format!("{} {what}", local.file_name().unwrap().display())
                 }
@@ -216,15 +211,7 @@ mod tests {
             fs::write(dir.path().join(name), text).unwrap();
         }
         let want = [
-            "A 0",
-            "a/",
-            "a/x 1",
-            "a.d/ empty",
-            "a.txt 2",
-            "b/",
-            "b/c/",
-            "b/c/y 0",
-            "empty/ empty",
+            "A 0", "a/", "a/x 1", "a.d/", "a.txt 2", "b/", "b/c/", "b/c/y 0", "empty/",
         ];
         assert_eq!(seen(dir.path(), false), want);
         let mut paths: Vec<FilePath> = ["A", "a", "a/x", "a.d", "a.txt", "b"]

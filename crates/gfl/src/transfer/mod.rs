@@ -4,6 +4,7 @@
 //! line. Everything runs inside the caller's future: dropping it (Ctrl-C) stops everything, and what can be resumed
 //! has been written down.
 
+mod bare;
 pub(crate) mod download;
 pub(crate) mod get_folder;
 mod partial;

@@ -1,6 +1,7 @@
 //! A local folder to the server: walked and compared with the server's listing side by side, so that neither has to
 //! stand in memory, and sorted by size into the way each file is sent best.
 
+use super::bare::Bare;
 use super::read::hash_local;
 use super::small_put::SmallFile;
 use super::{Transfer, blocking};
@@ -11,7 +12,7 @@ use crate::remote::{Error, Kind, Listed, Listing};
 use anyhow::{Context, Result, bail};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
-use gfl_api::v1::{BatchOp, BatchVerb};
+use gfl_api::v1::{BatchOp, BatchVerb, EntryType};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{Mutex, mpsc};
@@ -78,11 +79,14 @@ impl Transfer<'_> {
         finds: &mut mpsc::Receiver<Found>,
         queues: Queues,
     ) -> Result<()> {
-        let mut there = self.beside(remote).await?;
+        let (mut there, is_there) = self.beside(remote).await?;
+        let mut bare = Bare::new(remote.clone(), is_there);
         while let Some(found) = finds.recv().await {
             match found {
                 Found::File { path, local, stamp } => {
                     let path = remote.join_path(&path)?;
+                    queues.make(bare.pass(&path)).await;
+                    bare.fill();
                     let listed = there.find(&path).await?;
                     if self.is_wanted(&local, stamp, listed.as_ref()).await {
                         self.tally.set_out();
@@ -94,16 +98,14 @@ impl Transfer<'_> {
                         self.tally.skip();
                     }
                 }
-                Found::Dir { path, is_empty } => {
+                Found::Dir { path } => {
                     let path = remote.join_path(&path)?;
-                    // Folders with something in them come with it.
+                    queues.make(bare.pass(&path)).await;
                     let is_there = there
                         .find(&path)
                         .await?
                         .is_some_and(|listed| listed.is_dir());
-                    if is_empty && !is_there {
-                        let _ = queues.dirs.send(path).await;
-                    }
+                    bare.enter(path, is_there);
                 }
                 Found::Left { local, what } => {
                     self.ui
@@ -116,22 +118,30 @@ impl Transfer<'_> {
                 }
             }
         }
+        queues.make(bare.end()).await;
         Ok(())
     }
 
-    /// The server's side. Nobody asks when everything is sent anyway.
-    async fn beside(&self, remote: &FilePath) -> Result<Beside<'_>> {
-        let is_asked = !self.options.force || self.options.no_clobber;
-        let is_there = is_asked && self.v1.entry_if_any(remote).await?.is_some();
-        let listing = if is_there {
+    /// The server's side, and whether the folder is there. Nobody asks when everything is sent anyway.
+    async fn beside(&self, remote: &FilePath) -> Result<(Beside<'_>, bool)> {
+        let entry = if !self.options.force || self.options.no_clobber {
+            self.v1.entry_if_any(remote).await?
+        } else {
+            None
+        };
+        let is_dir = entry
+            .as_ref()
+            .is_some_and(|entry| entry.kind == EntryType::Dir);
+        let listing = if entry.is_some() {
             Listing::new(self.v1, remote.clone(), true)
         } else {
             Listing::empty(self.v1, remote.clone())
         };
-        Ok(Beside {
+        let beside = Beside {
             listing,
             next: None,
-        })
+        };
+        Ok((beside, is_dir || remote.is_root()))
     }
 
     async fn is_wanted(&self, local: &Path, stamp: Stamp, listed: Option<&Listed>) -> bool {
@@ -253,6 +263,13 @@ impl Transfer<'_> {
 }
 
 impl Queues {
+    /// Asks for folders that nothing brings along.
+    async fn make(&self, dirs: Vec<FilePath>) {
+        for dir in dirs {
+            let _ = self.dirs.send(dir).await;
+        }
+    }
+
     /// Puts a file where its size belongs. A closed queue means that its end failed, which ends everything.
     async fn take(&self, has_bulk: bool, remote: FilePath, local: PathBuf, stamp: Stamp) {
         match stamp.size {

@@ -150,3 +150,37 @@ fn what_is_left_out_is_told() {
         output.err
     );
 }
+
+#[test]
+fn an_empty_folder_is_made_on_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("ed1")).unwrap();
+    let fake = Fake::start(|request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        "POST /v1/batch" => {
+            let asked: Value = serde_json::from_slice(&request.body).unwrap();
+            assert_eq!(asked["ops"][0]["path"], "zz/ed1");
+            ok(&json!({"results": [{"status": 201}]}))
+        }
+        _ => problem(404, "not-found"),
+    });
+    let output = fake.gfl(dir.path(), &["put", "ed1", "zz/ed1"]).expect(0);
+    assert!(output.out.contains("Upload complete"), "{output:?}");
+    assert_eq!(fake.seen("POST"), ["POST /v1/batch"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_nobody_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(dir.path().join("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    std::os::unix::fs::symlink("pipe", dir.path().join("link")).unwrap();
+    for name in ["pipe", "link"] {
+        let output = server(Vec::new(), b"").gfl(dir.path(), &["put", name, "x"]);
+        let output = output.expect(2);
+        assert!(output.err.contains("not a regular file"), "{output:?}");
+    }
+}
