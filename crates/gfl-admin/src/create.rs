@@ -41,6 +41,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         ui::out(USAGE);
         return Err(Failure::Said);
     };
+    if user.chars().any(char::is_control) {
+        ui::out("Error: -user must not contain control characters");
+        return Err(Failure::Said);
+    }
     let (permissions, remarks) = permissions::parse(flags.value("permissions").unwrap_or("*"));
     remarks.iter().for_each(ui::err);
     let now = Zoned::now();
@@ -64,6 +68,12 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         Ok(id)
     })?;
     show(&id, &token, user, &permissions, &expires);
+    ui::err(format_args!("written to {}", path.display()));
+    if days <= 0 {
+        ui::err(format_args!(
+            "WARNING: -days {days} makes a token that is expired already; no server will take it"
+        ));
+    }
     Ok(())
 }
 

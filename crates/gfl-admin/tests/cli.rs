@@ -125,3 +125,17 @@ fn a_token_is_made_listed_and_revoked() {
         Some(0)
     );
 }
+
+#[test]
+fn what_create_wrote_and_what_is_wrong_with_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let bad = run(dir.path(), &["create", "-user", "a\u{1b}[2J"]);
+    assert_eq!(bad.code, Some(1));
+    assert!(bad.out.contains("control characters"), "{}", bad.out);
+    assert!(!dir.path().join("tokens.json").exists());
+    let good = run(dir.path(), &["create", "-user", "a"]);
+    assert!(good.err.contains("written to tokens.json\n") && !good.err.contains("expired"));
+    let late = run(dir.path(), &["create", "-user", "a", "-days", "-1"]);
+    assert_eq!(late.code, Some(0));
+    assert!(late.err.contains("WARNING: -days -1") && late.err.contains("expired already"));
+}
