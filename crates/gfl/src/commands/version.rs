@@ -14,6 +14,9 @@ pub(super) async fn run(context: &Context, ask_server: bool) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     let settings = context.settings()?;
+    for warning in &settings.warnings {
+        context.ui.warn(warning);
+    }
     let http = Http::new(
         settings.origin.clone(),
         settings.token.as_deref(),

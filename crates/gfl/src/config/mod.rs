@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// What a v0.1 client talks to when nothing is configured.
 const SERVER_DEFAULT: &str = "http://localhost:8080";
+/// In the current folder, as v0.1 looked for it. Whoever can write there can name the server.
+const HERE: &str = "config.json";
 /// Bytes of a settings file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -83,7 +85,7 @@ impl Places {
         }
         files.extend(beside("goflux.json"));
         files.extend(beside("config.json"));
-        files.push(PathBuf::from("config.json"));
+        files.push(PathBuf::from(HERE));
         files.extend(self.own_file());
         files.push(PathBuf::from("/etc/gfl/config.json"));
         files
@@ -123,7 +125,7 @@ impl Places {
 /// Finds server and token. `server` from the command line overrules the file.
 pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -> Result<Settings> {
     let found = places.find(named)?;
-    let (client, warnings) = match &found {
+    let (client, mut warnings) = match &found {
         None => (None, Vec::new()),
         Some((path, text)) => {
             let (config, warnings) =
@@ -162,6 +164,21 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
         (None, "nowhere")
     };
     let token = token.map(|token| token.trim().to_owned());
+    let is_here = named.is_none()
+        && server.is_none()
+        && found
+            .as_ref()
+            .is_some_and(|(path, _)| path == Path::new(HERE));
+    if is_here {
+        let mut text = format!(
+            "using the server {} from ./{HERE} in this folder",
+            origin.to_url()
+        );
+        if token.is_some() {
+            text.push_str("; the token goes there");
+        }
+        warnings.insert(0, text);
+    }
     Ok(Settings {
         origin,
         token,

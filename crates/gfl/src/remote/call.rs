@@ -47,6 +47,7 @@ pub(crate) struct Call {
     fields: Vec<(HeaderName, HeaderValue)>,
     body: Body,
     patience: Patience,
+    is_anonymous: bool,
 }
 
 /// Is told of every failure that is followed by another try, and of the time until then.
@@ -71,6 +72,7 @@ impl Call {
             fields: Vec::new(),
             body: Body::Empty,
             patience: Patience::Usual,
+            is_anonymous: false,
         }
     }
 
@@ -107,6 +109,12 @@ impl Call {
         let bytes = serde_json::to_vec(value).unwrap_or_default();
         self.field("content-type", "application/json")
             .body(Body::Full(Bytes::from(bytes)))
+    }
+
+    /// Sends no token: whoever answers need not have earned it.
+    pub(crate) fn anonymous(mut self) -> Self {
+        self.is_anonymous = true;
+        self
     }
 
     /// Sets how long the server may take.
@@ -172,7 +180,9 @@ impl Http {
             .map_err(|_| Error::protocol(format!("not a host name: {origin}")))?;
         fields.insert(header::HOST, host);
         fields.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if let Some(authorization) = &self.authorization {
+        if let Some(authorization) = &self.authorization
+            && !call.is_anonymous
+        {
             fields.insert(header::AUTHORIZATION, authorization.clone());
         }
         fields.extend(call.fields);

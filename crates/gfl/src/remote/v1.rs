@@ -58,7 +58,8 @@ pub(crate) struct Part {
 impl V1 {
     /// Asks what the server can do; none if it has never heard of v1.
     pub(crate) async fn probe(http: &Http) -> Result<Option<Self>> {
-        match http.json::<Capabilities>(|| Call::get("/v1/")).await {
+        let question = || Call::get("/v1/").anonymous();
+        match http.json::<Capabilities>(question).await {
             Ok(capabilities) if capabilities.name == Capabilities::NAME => Ok(Some(Self {
                 http: http.clone(),
                 capabilities,

@@ -132,3 +132,36 @@ fn names_from_the_server_do_not_steer_a_terminal_and_json_is_clean() {
     let line: Value = serde_json::from_str(output.out.trim_end()).unwrap();
     assert_eq!(line["name"], "a\u{1b}[2J");
 }
+
+#[test]
+fn a_server_named_by_this_folder_is_told_before_anything_goes_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(|request| match request.line().as_str() {
+        "GET /v1/" if request.field("authorization").is_none() => capabilities(),
+        "GET /v1/" => problem(400, "the token is not for everybody"),
+        _ if request.field("authorization") == Some("Bearer t") => {
+            ok(&json!({"entries": [], "next": null}))
+        }
+        _ => problem(401, "unauthenticated"),
+    });
+    let url = format!("http://{}", fake.address());
+    let settings = json!({"client": {"server_url": url, "token": "t"}}).to_string();
+    fs::write(dir.path().join("config.json"), settings).unwrap();
+    let told = format!(
+        "warning: using the server {url} from ./config.json in this folder; the token goes there\n"
+    );
+    for words in [&["ls"][..], &["-q", "ls"], &["version"]] {
+        let output = gfl(dir.path(), words).expect(0);
+        let is_told = output.err.contains(&told);
+        assert!(
+            is_told || (words == ["version"] && output.err.is_empty()),
+            "{output:?}"
+        );
+    }
+    for words in [
+        &["-config", "config.json", "ls"][..],
+        &["--server", &url, "ls"],
+    ] {
+        assert_eq!(gfl(dir.path(), words).expect(0).err, "");
+    }
+}
