@@ -24,6 +24,10 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
         .with_context(|| format!("cannot copy {source}"))?;
     if entry.kind != EntryType::Dir {
         let copied = v1.operation(copy(&source, &target, overwrite)).await;
+        let copied = copied.map_err(|error| match overwrite {
+            true => error.hint_if_there(super::mv::IN_THE_WAY),
+            false => error,
+        });
         copied.with_context(|| format!("cannot copy {source} to {target}"))?;
         ui.line(format_args!("✓ Copied: {source} → {target}"));
         return Ok(Exit::Ok);

@@ -16,7 +16,8 @@ pub(super) async fn run(context: &Context, shown: &str) -> Result<Exit> {
         Remote::V1(v1) => v1.mkdir(&path).await,
         Remote::V0(v0) => v0.mkdir(shown).await,
     };
-    made.with_context(|| format!("cannot make {shown}"))?;
+    made.map_err(|error| error.hint_if_there(super::mv::IN_THE_WAY))
+        .with_context(|| format!("cannot make {shown}"))?;
     context
         .ui
         .line(format_args!("✓ Successfully created directory: {shown}"));

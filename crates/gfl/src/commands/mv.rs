@@ -5,6 +5,10 @@ use crate::exit::Exit;
 use anyhow::{Context as _, Result};
 use gfl_api::v1::{BatchOp, BatchVerb};
 
+/// What to do when `--overwrite` was given and was not enough.
+pub(super) const IN_THE_WAY: &str =
+    "what is there cannot be replaced; move or delete it first, or choose another name";
+
 /// Moves.
 pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool) -> Result<Exit> {
     let (source, _) = remote_path(from)?;
@@ -18,6 +22,10 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
         ..BatchOp::default()
     };
     let moved = remote.v1("move")?.operation(op).await;
+    let moved = moved.map_err(|error| match overwrite {
+        true => error.hint_if_there(IN_THE_WAY),
+        false => error,
+    });
     moved.with_context(|| format!("cannot move {source} to {target}"))?;
     context
         .ui

@@ -20,6 +20,7 @@ pub(super) async fn run(
         let entry = v1
             .restore(&path, version)
             .await
+            .map_err(|error| error.hint_if_there(super::mv::IN_THE_WAY))
             .with_context(|| format!("cannot restore {shown}"))?;
         if context.ui.is_json() {
             context.ui.data(serde_json::to_string(&entry)?)?;

@@ -78,6 +78,14 @@ impl Error {
         self
     }
 
+    /// Replaces what to do when something is there already, for requests that `--overwrite` does not help.
+    pub(crate) fn hint_if_there(mut self, hint: &'static str) -> Self {
+        if matches!(self.code, Code::PreconditionFailed | Code::AlreadyExists) {
+            self.hint = Some(hint);
+        }
+        self
+    }
+
     /// An answer of 400 or above: problem details where the server sent some, else its text.
     pub(crate) fn from_answer(status: u16, body: &[u8], retry_after: Option<Duration>) -> Self {
         let problem =
@@ -244,6 +252,15 @@ mod tests {
         }
         assert!(Error::network("connection reset").is_transient());
         assert!(!Error::new(Kind::Integrity, "differs").is_transient());
+    }
+
+    #[test]
+    fn overwrite_is_hinted_only_where_it_helps() {
+        let exists = || answer(Code::AlreadyExists);
+        assert!(exists().hint().is_some_and(|h| h.contains("--overwrite")));
+        assert_eq!(exists().hint_if_there("move it").hint(), Some("move it"));
+        let other = answer(Code::Quota).hint_if_there("move it");
+        assert_ne!(other.hint(), Some("move it"));
     }
 
     #[test]
