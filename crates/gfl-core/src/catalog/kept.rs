@@ -106,6 +106,18 @@ pub async fn of_name(tx: &mut Tx<'_>, parent: i64, name: &str, limit: i64) -> Re
     rows.iter().map(read).collect()
 }
 
+/// What was deleted last under a name.
+pub async fn last_deleted(tx: &mut Tx<'_>, parent: i64, name: &str) -> Result<Option<KeptRow>> {
+    let row = tx
+        .row(
+            "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
+             WHERE parent = $1 AND name = $2 AND reason = 1 ORDER BY retired_ms DESC, id DESC LIMIT 1",
+            &[parent.into(), name.as_bytes().into()],
+        )
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// Deleted things directly inside a directory, newest first.
 pub async fn deleted_in(tx: &mut Tx<'_>, parent: i64, limit: i64) -> Result<Vec<KeptRow>> {
     let rows = tx

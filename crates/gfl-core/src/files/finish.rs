@@ -108,11 +108,13 @@ impl Shared {
                 continue;
             };
             let _lock = match &intent.step {
-                Step::Rename { to, .. } => self.locks.exclusive_pair(&intent.path, to).await,
-                _ => self.locks.exclusive(&intent.path).await,
+                Step::Rename { to, .. } => self.locks.exclusive_pair(&intent.path, to).await.into(),
+                // About no path.
+                Step::Remove { .. } => None,
+                _ => Some(self.locks.exclusive(&intent.path).await),
             };
-            // Who had the lock before may have finished it.
-            if self.unfinished.has(id) && self.redo(&intent).await {
+            // Who had the lock before may have finished it. Why it cannot be done was logged at first.
+            if self.unfinished.has(id) && self.redo(&intent).await.is_ok() {
                 self.unfinished.remove(id);
             }
         }
@@ -125,13 +127,16 @@ impl Shared {
             let Some(intent) = self.unfinished_intent(id).await? else {
                 continue;
             };
-            if !self.redo(&intent).await {
-                return Err(Error::new(
-                    Kind::Unavailable,
-                    format!("{path}: an earlier change could not be finished yet, try again later"),
-                ));
+            match self.redo(&intent).await {
+                Ok(()) => self.unfinished.remove(id),
+                // A person's doing is in the way: what comes now takes its place, and with its row the intent.
+                Err(error) if is_in_the_way(error.kind()) => {}
+                Err(error) => {
+                    let text = "an earlier change could not be finished yet, try again later";
+                    let later = Error::new(Kind::Unavailable, format!("{path}: {text}"));
+                    return Err(later.caused_by(error));
+                }
             }
-            self.unfinished.remove(id);
         }
         Ok(())
     }
@@ -177,6 +182,19 @@ impl Shared {
             }
         }
     }
+}
+
+/// Trying again will not help as long as what is at the path stays there.
+fn is_in_the_way(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::IsADirectory
+            | Kind::NotADirectory
+            | Kind::AlreadyExists
+            | Kind::Conflict
+            | Kind::InvalidPath
+            | Kind::NameNotStorable
+    )
 }
 
 /// The inode of what was found.

@@ -4,6 +4,7 @@ use super::look::{Looked, file_stat, not_found};
 use super::shared::Shared;
 use super::{Node, OpenFile, Stat};
 use crate::auth::{Caller, Verb};
+use crate::catalog::versions::{Fit, VersionRow};
 use crate::catalog::{entries, kept, versions};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
@@ -108,6 +109,13 @@ impl Shared {
         };
         let content = self.store.open(&Place::Kept(key.clone())).await?;
         let stamp = content.stamp();
+        // Edited in place right before it was kept: these bytes are not the row's.
+        let edited = version.fit(&stamp) == Fit::Edited;
+        let version = VersionRow {
+            b3: version.b3.filter(|_| !edited),
+            sha256: version.sha256.filter(|_| !edited),
+            ..version
+        };
         let stat = file_stat(path, &stamp, version.mode, Some(&version));
         Ok(OpenFile { stat, content })
     }

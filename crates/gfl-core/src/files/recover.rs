@@ -38,15 +38,13 @@ impl Shared {
                 count += 1;
                 if matches!(intent.step, Step::MakeDir { .. }) {
                     new_dirs.push(intent);
-                } else if !self.redo(&intent).await {
-                    self.unfinished.push(intent.id, &names(&intent));
+                } else {
+                    self.redo_or_later(&intent).await;
                 }
             }
         }
         for intent in &new_dirs {
-            if !self.redo(intent).await {
-                self.unfinished.push(intent.id, &names(intent));
-            }
+            self.redo_or_later(intent).await;
         }
         if count > 0 {
             tracing::info!(
@@ -64,23 +62,22 @@ impl Shared {
         Ok(())
     }
 
-    /// One step; false when it cannot be done now: its row, which is the only trace of an acknowledged
-    /// change, then stays, and it is tried again later.
-    pub(crate) async fn redo(&self, intent: &Intent) -> bool {
-        let done = match self.redo_step(intent).await {
+    /// One step. When it cannot be done now its row, which is the only trace of an acknowledged change, stays,
+    /// and it is tried again later.
+    pub(crate) async fn redo(&self, intent: &Intent) -> Result<()> {
+        let stamp = match self.redo_step(intent).await {
             // Neither where it was nor where it should be: a person took it. Noticed on the next look.
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            done => done,
+            Err(error) if error.kind() == Kind::NotFound => None,
+            done => done?,
         };
-        match done {
-            Ok(stamp) => {
-                self.unsettled.push(intent.id, &names(intent), stamp);
-                true
-            }
-            Err(error) => {
-                tracing::error!(path = %intent.path, error = ?error, "a change that was begun cannot be finished now");
-                false
-            }
+        self.unsettled.push(intent.id, &names(intent), stamp);
+        Ok(())
+    }
+
+    async fn redo_or_later(&self, intent: &Intent) {
+        if let Err(error) = self.redo(intent).await {
+            tracing::error!(path = %intent.path, error = ?error, "a change that was begun cannot be finished now");
+            self.unfinished.push(intent.id, &names(intent));
         }
     }
 
@@ -151,6 +148,10 @@ impl Shared {
         if row.is_none() {
             // Taken back, edited by hand or pruned since: nothing waits for these bytes any more.
             self.forget_draft(version).await;
+            if let Some((old, _)) = replaces {
+                self.agree_on_kept(old).await?;
+            }
+            self.agree_on_kept(edit_key).await?;
             return Ok(None);
         }
         let publish = Publish {

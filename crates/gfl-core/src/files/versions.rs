@@ -8,12 +8,12 @@ use super::read::no_version;
 use super::rows::{self, Before};
 use super::settle::Reach;
 use super::shared::Shared;
-use super::{KeptReason, Preconditions, Stat, VersionInfo};
+use super::{Preconditions, Stat, VersionInfo};
 use crate::auth::{Caller, Grant, Verb};
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
-use crate::catalog::versions::{self, VersionRow};
+use crate::catalog::versions::{self, Fit, VersionRow};
 use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
@@ -212,25 +212,26 @@ impl Shared {
         place: &Place,
         version: VersionRow,
     ) -> Result<Candidate> {
-        let draft = self
-            .store
-            .create_copy(key, place, Some(&version.id))
-            .await?;
-        let root = match version.b3 {
+        let Found::File { stamp: kept, .. } = self.store.stat_kept(&version.id).await? else {
+            return Err(no_version(path));
+        };
+        // Edited in place right before it was kept: what is known of it is of other bytes.
+        let b3 = version.b3.filter(|_| version.fit(&kept) != Fit::Edited);
+        let outboard = b3.map(|_| &version.id);
+        let draft = self.store.create_copy(key, place, outboard).await?;
+        let root = match b3 {
             Some(root) => root,
-            None => root_of_draft(&*draft, version.size, false).await?.0,
+            None => root_of_draft(&*draft, kept.size, false).await?.0,
         };
         let mode = file_mode(Some(version.mode));
-        let stamp = draft
-            .finish(version.size, version.mtime_ns, Some(mode))
-            .await?;
+        let stamp = draft.finish(kept.size, kept.mtime_ns, Some(mode)).await?;
         Ok(Candidate {
             path: path.clone(),
             draft,
             stamp,
             mode,
             root: Some(root),
-            sha256: version.sha256,
+            sha256: version.sha256.filter(|_| b3.is_some()),
             pre: Preconditions::default(),
             upload: None,
             keep_draft: false,
@@ -273,21 +274,36 @@ async fn kept_of(
 }
 
 async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> Result<Kept> {
-    let all = kept_of(tx, path, false, 1000).await?;
-    let found = match version {
-        Some(key) => all.into_iter().find(|(row, _)| row.id == *key),
-        None => all
-            .into_iter()
-            .find(|(row, _)| row.reason == KeptReason::Deleted),
+    let parent = match path.parent() {
+        Some(parent) => entries::find(tx, &parent).await?,
+        None => None,
     };
-    match (found, version) {
-        (Some(kept), _) => Ok(kept),
-        (None, Some(_)) => Err(no_version(path)),
-        (None, None) => Err(Error::new(
-            Kind::NotFound,
-            format!("{path}: nothing deleted is kept for it; name a version to restore another"),
-        )),
-    }
+    let (Some(parent), Some(name)) = (parent, path.name()) else {
+        return Err(no_version(path));
+    };
+    let row = match version {
+        // A version of another path stays unreachable through this one, whatever the id.
+        Some(key) => kept::get(tx, key)
+            .await?
+            .filter(|row| row.parent == parent.id && row.name == name)
+            .ok_or_else(|| no_version(path))?,
+        None => kept::last_deleted(tx, parent.id, name)
+            .await?
+            .ok_or_else(|| nothing_deleted(path))?,
+    };
+    let version = if row.is_dir {
+        None
+    } else {
+        versions::get(tx, &row.id).await?
+    };
+    Ok((row, version))
+}
+
+fn nothing_deleted(path: &FilePath) -> Error {
+    Error::new(
+        Kind::NotFound,
+        format!("{path}: nothing deleted is kept for it; name a version to restore another"),
+    )
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -17,6 +17,7 @@ crate::cases! {
     metadata_is_finished
     an_edit_while_we_were_down_is_kept
     a_removal_while_we_were_down_is_noticed
+    a_folder_in_the_way_of_a_redo
     many_changes_of_one_path
     cut_off_requests_leave_nothing
 }
@@ -264,6 +265,35 @@ async fn a_removal_while_we_were_down_is_noticed(bed: &Bed) {
     bed.jobs().await;
     let events = bed.events().await;
     assert_eq!(events[3..], ["Vanished f", "Vanished h"]);
+}
+
+async fn a_folder_in_the_way_of_a_redo(bed: &Bed) {
+    for old in [false, true] {
+        if old {
+            bed.put("f", b"old").await;
+        }
+        let put = bed.put_of("f", b"ours");
+        bed.hooks.die(Step::Publish, Dies::Before);
+        let (app, me) = (bed.app(), bed.me.clone());
+        tokio::spawn(async move { app.put(&me, put, crate::bodies::body(b"ours")).await });
+        bed.hooks.dead().await;
+        if old {
+            bed.person_removes("f");
+        }
+        bed.person_writes("f/inside", b"by hand");
+        bed.restart().await;
+        // The person's folder stands, and everything can be done with it.
+        bed.has("f/inside", b"by hand").await;
+        bed.app().run_jobs().await.unwrap();
+        bed.delete("f").await.unwrap();
+        bed.put("f", b"new").await;
+        bed.has("f", b"new").await;
+        bed.jobs().await;
+        bed.restart().await;
+        bed.has("f", b"new").await;
+        bed.check().await;
+        bed.delete("f").await.unwrap();
+    }
 }
 
 async fn many_changes_of_one_path(bed: &Bed) {

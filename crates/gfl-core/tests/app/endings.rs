@@ -157,7 +157,7 @@ async fn cancelling_frees_everything(bed: &Bed) {
     };
     let writer =
         tokio::spawn(async move { app.upload_part(&me, &id2, part, stuck(b"12345")).await });
-    wait_for(bed, &id, 0).await;
+    wait_for(bed, &id, 5).await;
     bed.app().upload_cancel(&bed.me, &id).await.unwrap();
     assert!(matches!(
         writer.await.unwrap().unwrap_err().kind(),

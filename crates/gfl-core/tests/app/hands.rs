@@ -19,6 +19,7 @@ crate::cases! {
     a_file_that_became_a_folder_vanishes
     a_folder_that_became_a_file_is_adopted
     chmod_touch_and_backups_are_no_edits
+    an_edit_right_before_deletion_is_what_is_kept
     nothing_of_ours_looks_like_an_edit
     hand_made_things_move_copy_and_go_like_others
 }
@@ -236,6 +237,31 @@ async fn chmod_touch_and_backups_are_no_edits(bed: &Bed) {
         .set_modified(std::time::SystemTime::UNIX_EPOCH)
         .unwrap();
     bed.has("f", b"ne!").await;
+}
+
+async fn an_edit_right_before_deletion_is_what_is_kept(bed: &Bed) {
+    let Some(dir) = bed.dir() else { return };
+    let edit = move || std::fs::write(dir.join("f"), b"edited in place").unwrap();
+    bed.put("f", &bytes(1, 200_000)).await;
+    bed.hooks.before(Step::Retire, edit.clone());
+    bed.delete("f").await.unwrap();
+    let id = bed.versions("f").await[0].id.clone();
+    assert_eq!(
+        bed.get_version("f", Some(&id)).await.unwrap(),
+        b"edited in place"
+    );
+    bed.put("f", b"in the way").await;
+    let stat = bed.restore("f", Some(&id)).await.unwrap();
+    assert_eq!(
+        stat.etag(),
+        Some(Root::of(b"edited in place").etag().as_str())
+    );
+    bed.has("f", b"edited in place").await;
+    bed.delete("f").await.unwrap();
+    bed.restore("f", Some(&id)).await.unwrap();
+    bed.has("f", b"edited in place").await;
+    bed.jobs().await;
+    bed.has("f", b"edited in place").await;
 }
 
 async fn nothing_of_ours_looks_like_an_edit(bed: &Bed) {
