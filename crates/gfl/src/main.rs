@@ -116,20 +116,20 @@ fn complain(error: &ArgsError) -> ExitCode {
     let ui = Ui::new(Voice::default());
     let exit = match error {
         ArgsError::Help => {
-            ui.note(args::usage_of(None));
+            ui.page_err(args::usage_of(None));
             Exit::Ok
         }
         ArgsError::NoCommand => {
-            ui.line(args::usage_of(None));
+            let _ = ui.page(args::usage_of(None));
             Exit::Failure
         }
         ArgsError::Unknown(_) => {
             ui.line(error);
-            ui.line(args::usage_of(None));
+            let _ = ui.page(args::usage_of(None));
             Exit::Failure
         }
         ArgsError::Missing(command) => {
-            ui.line(args::usage_of(Some(command)));
+            let _ = ui.page(args::usage_of(Some(command)));
             Exit::Failure
         }
         ArgsError::NotYet(_) => {

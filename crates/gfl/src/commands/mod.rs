@@ -97,7 +97,7 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
         } => config::run(&context, address.as_deref(), token.as_deref(), force).await,
         Command::Version { ask_server } => version::run(&context, ask_server).await,
         Command::Help { topic } => {
-            context.ui.data(usage_of(topic.as_deref()))?;
+            context.ui.page(usage_of(topic.as_deref()))?;
             Ok(Exit::Ok)
         }
     }

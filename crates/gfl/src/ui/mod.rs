@@ -27,7 +27,6 @@ pub(crate) struct Voice {
 pub(crate) struct Ui {
     voice: Voice,
     colour: bool,
-    out_is_terminal: bool,
     progress: Progress,
     /// When a retry was last told.
     told: Mutex<Option<Instant>>,
@@ -46,7 +45,6 @@ impl Ui {
         Arc::new(Self {
             voice,
             colour,
-            out_is_terminal: std::io::stdout().is_terminal(),
             progress: Progress::new(err_is_terminal && !is_dumb && !voice.quiet),
             told: Mutex::default(),
         })
@@ -66,13 +64,28 @@ impl Ui {
     /// reading it is no reason to stop a transfer.
     pub(crate) fn line(&self, text: impl Display) {
         if !self.voice.quiet && !self.voice.json {
-            let _ = self.write_out(&format!("{}\n", self.shown(&text.to_string())));
+            let _ = self.write_out(&format!("{}\n", shown(&text)));
         }
     }
 
     /// A line of data that was asked for. Fails when nobody reads it any more.
     pub(crate) fn data(&self, text: impl Display) -> std::io::Result<()> {
-        self.write_out(&format!("{}\n", self.shown(&text.to_string())))
+        let text = match self.voice.json {
+            // Escaped already, in its own way.
+            true => text.to_string(),
+            false => shown(&text),
+        };
+        self.write_out(&format!("{text}\n"))
+    }
+
+    /// Text of our own in several lines, on stdout.
+    pub(crate) fn page(&self, text: impl Display) -> std::io::Result<()> {
+        self.write_out(&format!("{text}\n"))
+    }
+
+    /// Text of our own in several lines, on stderr.
+    pub(crate) fn page_err(&self, text: impl Display) {
+        self.write_err(&format!("{text}\n"));
     }
 
     /// Bytes of data as they are.
@@ -88,14 +101,14 @@ impl Ui {
     /// Something worth knowing.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.voice.quiet {
-            self.write_err(&format!("{text}\n"));
+            self.write_err(&format!("{}\n", shown(&text)));
         }
     }
 
     /// Something that matters only to those who asked for details.
     pub(crate) fn detail(&self, text: impl Display) {
         if self.voice.verbose {
-            self.write_err(&format!("{text}\n"));
+            self.write_err(&format!("{}\n", shown(&text)));
         }
     }
 
@@ -118,12 +131,14 @@ impl Ui {
 
     /// Something that may be wrong.
     pub(crate) fn warn(&self, text: impl Display) {
+        let text = shown(&text);
         self.write_err(&format!("{}: {text}\n", self.painted("warning", 33)));
     }
 
     /// A failure, with everything known about it and what to do.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let mut text = format!("{}: {error:#}\n", self.painted("error", 31));
+        let mut text = shown(&format_args!("{error:#}"));
+        text = format!("{}: {text}\n", self.painted("error", 31));
         let hint = error
             .chain()
             .find_map(|cause| cause.downcast_ref::<crate::remote::Error>())
@@ -147,15 +162,6 @@ impl Ui {
         }
     }
 
-    /// Names from a server may hold anything; on a terminal they must not act.
-    fn shown(&self, text: &str) -> String {
-        if self.out_is_terminal {
-            words::printable(text)
-        } else {
-            text.to_owned()
-        }
-    }
-
     fn write_out(&self, text: &str) -> std::io::Result<()> {
         self.progress.aside(|| {
             let mut out = std::io::stdout().lock();
@@ -165,20 +171,14 @@ impl Ui {
     }
 
     fn write_err(&self, text: &str) {
-        // Control characters could only come from names; our own colours and line ends stay.
-        let text: String = text
-            .chars()
-            .map(|c| {
-                if c.is_control() && !matches!(c, '\n' | '\u{1b}') {
-                    '\u{fffd}'
-                } else {
-                    c
-                }
-            })
-            .collect();
         self.progress.aside(|| {
             // Nobody to hear it, and nothing to be done about that.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         });
     }
+}
+
+/// Names may hold anything; shown to people they must not act.
+fn shown(text: &impl Display) -> String {
+    words::printable(&text.to_string())
 }

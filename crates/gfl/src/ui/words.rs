@@ -41,17 +41,19 @@ pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// Text without control characters except line feeds: names must not steer a terminal.
+/// One line in which control characters stand as `\n` or `\x1b`: names must not steer a terminal, nor look like two.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() && c != '\n' {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => shown.push_str("\\n"),
+            '\r' => shown.push_str("\\r"),
+            '\t' => shown.push_str("\\t"),
+            c if c.is_control() => shown.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c => shown.push(c),
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -87,6 +89,9 @@ mod tests {
 
     #[test]
     fn names_do_not_act() {
-        assert_eq!(printable("a\u{1b}[2Jb\tc"), "a\u{fffd}[2Jb\u{fffd}c");
+        assert_eq!(
+            printable("ä\u{1b}[2Jb\tc\nd\u{9b}\u{7f}"),
+            r"ä\x1b[2Jb\tc\nd\x9b\x7f"
+        );
     }
 }

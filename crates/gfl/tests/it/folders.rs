@@ -184,3 +184,21 @@ fn a_pipe_is_refused_and_nobody_waits_for_it() {
         assert!(output.err.contains("not a regular file"), "{output:?}");
     }
 }
+
+#[test]
+fn names_are_shown_escaped_to_people_and_whole_to_scripts() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = "a\u{1b}[2J\nb\u{7f}";
+    let fake = server(vec![entry(&format!("d/{name}"), b"x")], b"x");
+    for words in [&["ls", "d"][..], &["ls", "-l", "d"]] {
+        let output = fake.gfl(dir.path(), words).expect(0);
+        assert!(output.out.ends_with("a\\x1b[2J\\nb\\x7f\n"), "{output:?}");
+    }
+    let output = fake.gfl(dir.path(), &["ls", "--json", "d"]).expect(0);
+    let told: Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!(told["name"], name);
+    fs::write(dir.path().join("x\u{1b}"), "").unwrap();
+    let output = fake.gfl(dir.path(), &["put", "x\u{1b}", "f/y"]);
+    assert!(output.out.contains("Uploading x\\x1b "), "{output:?}");
+    assert!(!output.out.contains('\u{1b}') && !output.err.contains('\u{1b}'));
+}

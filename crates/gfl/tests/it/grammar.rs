@@ -123,10 +123,10 @@ fn names_from_the_server_do_not_steer_a_terminal_and_json_is_clean() {
         ),
     });
     let dir = tempfile::tempdir().unwrap();
-    // Not a terminal: names are data and stay as they are.
+    // Also in a pipe, which may end on a terminal (`gfl ls | tail`); scripts take --json.
     assert_eq!(
         fake.gfl(dir.path(), &["ls"]).expect(0).out,
-        "Files in /:\n  a\u{1b}[2J\n"
+        "Files in /:\n  a\\x1b[2J\n"
     );
     let output = fake.gfl(dir.path(), &["ls", "--json"]).expect(0);
     let line: Value = serde_json::from_str(output.out.trim_end()).unwrap();
