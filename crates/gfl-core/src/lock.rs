@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -33,14 +33,18 @@ impl DirLock {
                 .create(dir)
                 .map_err(failed)?;
         }
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(failed)?;
+        let open = |write: bool| {
+            OpenOptions::new()
+                .read(true)
+                .write(write)
+                .create(write)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+        };
+        drop(open(true).map_err(failed)?);
+        // Held for reading only: nothing open for writing keeps the disk from being remounted read-only.
+        let mut file = open(false).map_err(failed)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             // Who it is only helps the message.
@@ -53,9 +57,9 @@ impl DirLock {
                 ),
             ));
         }
-        file.set_len(0).map_err(failed)?;
-        file.rewind().map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        let mut note = open(true).map_err(failed)?;
+        note.set_len(0).map_err(failed)?;
+        writeln!(note, "{}", std::process::id()).map_err(failed)?;
         Ok(DirLock { _file: file })
     }
 }

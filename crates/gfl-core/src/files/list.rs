@@ -1,6 +1,7 @@
 //! Listings: the tree's names in byte order, with what the catalog knows of each. Bounded memory
 //! whatever the directory's size.
 
+use super::finish::ino_of;
 use super::look::file_stat;
 use super::shared::Shared;
 use super::{ListPage, ListQuery, Node, Stat};
@@ -145,11 +146,12 @@ impl Shared {
             skipped: 0,
         };
         let mut stack = start_of_walk(dir, after)?;
+        for frame in &mut stack {
+            frame.ino = ino_of(&self.store.stat(&frame.dir).await?);
+        }
         // A directory named by the cursor was already shown; what is in it comes next.
-        if let Some(after) = after
-            && matches!(self.store.stat(after).await?, Found::Dir { .. })
-        {
-            stack.push(Frame::new(after.clone(), None));
+        if let Some(after) = after {
+            self.enter(&mut stack, after).await?;
         }
         while let Some(frame) = stack.last_mut() {
             if page.entries.len() == limit {
@@ -167,11 +169,25 @@ impl Shared {
             };
             if matches!(entry.node, Node::Dir) {
                 forget_pending(&mut stack, &entry.path);
-                stack.push(Frame::new(entry.path.clone(), None));
+                self.enter(&mut stack, &entry.path).await?;
             }
             page.entries.push(entry);
         }
         Ok(page)
+    }
+
+    /// Goes on with what is in `path`, if it is a directory. One that the walk is in already is shown and not
+    /// entered: a link leads back to it, and the walk would never end.
+    async fn enter(&self, stack: &mut Vec<Frame>, path: &FilePath) -> Result<()> {
+        let found = self.store.stat(path).await?;
+        let ino = ino_of(&found);
+        let inside = stack.iter().any(|frame| frame.ino == ino);
+        if matches!(found, Found::Dir { .. }) && !inside {
+            let mut frame = Frame::new(path.clone(), None);
+            frame.ino = ino;
+            stack.push(frame);
+        }
+        Ok(())
     }
 
     /// Fetches the next names of one directory of a walk; returns how many cannot be shown.
@@ -206,6 +222,7 @@ const WALK_STEP_NAMES: usize = 256;
 /// One directory of a walk and where the walk stands in it.
 struct Frame {
     dir: FilePath,
+    ino: Option<u64>,
     pending: VecDeque<Stat>,
     /// Names up to this one were fetched.
     last: Option<String>,
@@ -218,6 +235,7 @@ impl Frame {
     fn new(dir: FilePath, last: Option<String>) -> Frame {
         Frame {
             dir,
+            ino: None,
             pending: VecDeque::new(),
             last,
             more: true,

@@ -11,7 +11,7 @@ use crate::catalog::Tx;
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::intents::{self, Step};
 use crate::catalog::versions::{self, VersionRow};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::store::{Found, Stamp};
 use gfl_api::path::FilePath;
@@ -43,6 +43,12 @@ impl Shared {
         meta: &FileMeta,
     ) -> Result<Stat> {
         let grant = caller.may(Verb::Overwrite, path)?;
+        if path.is_root() {
+            return Err(Error::new(
+                Kind::Invalid,
+                "/: the root belongs to the server; its mode and time cannot be changed",
+            ));
+        }
         let mode = meta.mode.map(|m| m & 0o777);
         let _lock = self.locks.exclusive(path).await;
         self.quiet(path, Reach::Name).await?;

@@ -8,10 +8,12 @@ use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::catalog::{Tx, entries, versions};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::limits::{KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT, UPLOAD_DONE_MS};
+use crate::store::Draft;
 use gfl_api::path::FilePath;
+use std::sync::Arc;
 
 impl Shared {
     /// One step over kept content; true when there may be more to do.
@@ -30,6 +32,36 @@ impl Shared {
         } else {
             PRUNE_BATCH
         };
+        self.prune_before(before, batch).await
+    }
+
+    /// Gives up the oldest kept content for a write that found no room; false when there is none left to give.
+    pub(crate) async fn make_room(&self) -> bool {
+        let before = self.clock.now_ms() - KEPT_MS_MIN;
+        match self.prune_before(before, PRUNE_BATCH_SHORT).await {
+            Ok(pruned) => pruned,
+            Err(error) => {
+                tracing::warn!(error = ?error, "no room could be made");
+                false
+            }
+        }
+    }
+
+    /// A new draft, for which kept content makes room where it must.
+    pub(crate) async fn create_draft(
+        &self,
+        key: &Key,
+        size_hint: Option<u64>,
+    ) -> Result<Arc<dyn Draft>> {
+        loop {
+            match self.store.create(key, size_hint).await {
+                Err(error) if error.kind() == Kind::StorageFull && self.make_room().await => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn prune_before(&self, before: i64, batch: i64) -> Result<bool> {
         let rows = self
             .db
             .read("old kept", (before, batch), |tx, (before, batch)| {
@@ -55,7 +87,7 @@ impl Shared {
                 }
             }
         }
-        tracing::info!(count, short, "pruned {count} kept versions");
+        tracing::info!(count, "pruned {count} kept versions");
         Ok(true)
     }
 

@@ -53,7 +53,7 @@ impl Shared {
             slots_have: 0,
         };
         // The draft first: it is where a full disk says so, and a draft without a row is collected.
-        let draft = self.store.create(&row.version, row.length).await?;
+        let draft = self.create_draft(&row.version, row.length).await?;
         let inserted = self
             .db
             .write("begin upload", row.clone(), |tx, row| {
