@@ -1,6 +1,6 @@
 //! Beginning, finding, listing and cancelling sessions.
 
-use super::session::{Door, Session, gone, row_status};
+use super::session::{Door, Session, gone, ranges_of, row_status};
 use crate::auth::Caller;
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::error::{Error, Kind, Result};
@@ -138,7 +138,7 @@ impl Shared {
                 Box::pin(uploads::ranges(tx, id))
             })
             .await?;
-        let durable = RangeSet::from_pairs(pairs).unwrap_or_default();
+        let durable = ranges_of(pairs)?;
         Ok(row_status(row, &durable, self.settings.upload_expiry_ms))
     }
 

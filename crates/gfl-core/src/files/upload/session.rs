@@ -222,6 +222,12 @@ impl Session {
     }
 }
 
+/// What the rows of a session say was received.
+pub(super) fn ranges_of(pairs: Vec<(u64, u64)>) -> Result<RangeSet> {
+    RangeSet::from_pairs(pairs)
+        .map_err(|e| Error::new(Kind::Internal, "the catalog holds malformed ranges").caused_by(e))
+}
+
 /// The one answer for unknown, expired and foreign sessions.
 pub(crate) fn gone() -> Error {
     Error::new(
@@ -289,9 +295,7 @@ impl Shared {
         let row = row
             .filter(|row| row.state == UploadState::Receiving)
             .ok_or_else(gone)?;
-        let durable = RangeSet::from_pairs(pairs).map_err(|e| {
-            Error::new(Kind::Internal, "the catalog holds malformed ranges").caused_by(e)
-        })?;
+        let durable = ranges_of(pairs)?;
         let draft = match self.store.reopen(&row.version).await? {
             Some(draft) => draft,
             // Nothing was announced, so a draft whose name a power cut took is simply made again.
