@@ -3,7 +3,7 @@
 use crate::bed::{Bed, fails, path};
 use crate::bodies::{MIB, bytes};
 use gfl_core::Kind;
-use gfl_core::files::{Delete, KeptReason, Relocate};
+use gfl_core::files::{Delete, FileMeta, KeptReason, Relocate};
 
 crate::cases! {
     mkdir_is_idempotent_and_makes_parents
@@ -140,6 +140,14 @@ async fn a_copy_is_a_file_of_its_own(bed: &Bed) {
 }
 
 async fn set_meta_is_no_edit(bed: &Bed) {
+    let root = FileMeta {
+        mode: Some(0),
+        mtime_ns: None,
+    };
+    fails(
+        bed.app().set_meta(&bed.me, &path(""), &root).await,
+        Kind::Invalid,
+    );
     bed.put("d/f", b"data").await;
     bed.jobs().await;
     let before = bed.stat("d/f").await.unwrap();

@@ -11,6 +11,7 @@ crate::cases! {
     what_is_listed_says_what_stat_says
     what_cannot_be_listed
     our_own_folder_is_never_shown
+    links_that_lead_back_end_the_walk
 }
 
 async fn page(
@@ -203,4 +204,16 @@ async fn twenty_thousand_names() {
     assert_eq!((all.len(), all[19_999].as_str()), (20_000, "many/19999"));
     let walked = whole(&bed, "", 7_000, true).await;
     assert!(walked[1..] == all && walked[0] == "many");
+}
+
+async fn links_that_lead_back_end_the_walk(bed: &Bed) {
+    let Some(dir) = bed.dir() else { return };
+    bed.put("d/e/f", b"x").await;
+    for (target, link) in [(".", "d/a"), ("..", "d/e/up"), (".", "d/z")] {
+        std::os::unix::fs::symlink(target, dir.join(link)).unwrap();
+    }
+    let want = ["d", "d/a", "d/e", "d/e/f", "d/e/up", "d/z"];
+    for limit in [1, 2, 3, 1000] {
+        assert_eq!(whole(bed, "", limit, true).await, want, "pages of {limit}");
+    }
 }

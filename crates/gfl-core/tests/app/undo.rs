@@ -5,6 +5,7 @@ use crate::bodies::{MIB, bytes};
 use crate::hooks::{Dies, Step};
 use gfl_core::Kind;
 use gfl_core::files::KeptReason;
+use gfl_core::store::fault::{Fault, Op};
 
 crate::cases! {
     a_deleted_file_comes_back
@@ -16,6 +17,7 @@ crate::cases! {
     versions_of_other_paths_are_unreachable
     history_goes_by_age
     history_goes_when_the_disk_is_short
+    history_makes_room_for_a_write_that_finds_none
     a_prune_that_dies_leaves_nothing
     a_prune_and_a_restore_cannot_both
     deleted_rows_are_swept
@@ -226,6 +228,22 @@ async fn history_goes_when_the_disk_is_short(bed: &Bed) {
     small.app.run_jobs().await.unwrap();
     assert!(bed.kept("f").await.is_empty());
     bed.has("f", &[39; 9]).await;
+}
+
+async fn history_makes_room_for_a_write_that_finds_none(bed: &Bed) {
+    bed.put("f", b"one").await;
+    bed.put("f", b"two").await;
+    bed.jobs().await;
+    bed.clock.advance_ms(MINUTE_MS + 1);
+    let data = bytes(1, MIB);
+    bed.faults.fail(Op::Create, Fault::Full, 0, 1);
+    bed.put("g", &data).await;
+    assert_eq!(bed.kept("f").await.len(), 0, "given up for the new file");
+    bed.has("f", b"two").await;
+    bed.has("g", &data).await;
+    bed.faults.fail(Op::Create, Fault::Full, 0, 1);
+    fails(bed.try_put("h", &data).await, Kind::StorageFull);
+    bed.is_gone("h").await;
 }
 
 async fn a_prune_that_dies_leaves_nothing(bed: &Bed) {
