@@ -60,6 +60,11 @@ impl App {
         self.shared.checkpoint_due(0).await
     }
 
+    /// Only what could be neither done nor taken back.
+    pub async fn finish(&self) -> Result<()> {
+        self.shared.finish_round().await
+    }
+
     /// Only the settling of renames.
     pub async fn settle(&self) -> Result<usize> {
         self.shared.settle_round().await

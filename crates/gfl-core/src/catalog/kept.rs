@@ -1,5 +1,6 @@
 //! Table `kept`: what can be brought back.
 
+use super::entries::LIMBO;
 use super::{Row, Tx, Value, ino_from_sql, ino_to_sql, key_column};
 use crate::error::{Error, Kind, Result};
 use crate::files::KeptReason;
@@ -140,6 +141,27 @@ pub async fn oldest(tx: &mut Tx<'_>, before_ms: i64, limit: i64) -> Result<Vec<K
         )
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Bytes of everything kept, inside kept directories too.
+pub async fn bytes(tx: &mut Tx<'_>) -> Result<u64> {
+    let files = tx
+        .row(
+            "SELECT CAST(COALESCE(SUM(v.size), 0) AS BIGINT) FROM kept k JOIN version v ON v.id = k.version",
+            &[],
+        )
+        .await?;
+    let below = tx
+        .row(
+            "WITH RECURSIVE below (id, version) AS ( \
+             SELECT id, version FROM entry WHERE parent = $1 \
+             UNION ALL SELECT e.id, e.version FROM entry e JOIN below b ON e.parent = b.id) \
+             SELECT CAST(COALESCE(SUM(v.size), 0) AS BIGINT) FROM below b JOIN version v ON v.id = b.version",
+            &[LIMBO.into()],
+        )
+        .await?;
+    let sum = |row: Option<Row>| -> Result<u64> { row.map_or(Ok(0), |row| Ok(row.u64(0)?)) };
+    Ok(sum(files)?.saturating_add(sum(below)?))
 }
 
 /// Removes a row; false when it was gone already: then somebody else has restored or pruned it.

@@ -53,12 +53,34 @@ impl Shared {
         key: &Key,
         size_hint: Option<u64>,
     ) -> Result<Arc<dyn Draft>> {
+        let mut may_fit = None;
         loop {
-            match self.store.create(key, size_hint).await {
-                Err(error) if error.kind() == Kind::StorageFull && self.make_room().await => {}
+            let error = match self.store.create(key, size_hint).await {
+                Err(error) if error.kind() == Kind::StorageFull => error,
                 done => return done,
+            };
+            let fits = match may_fit {
+                Some(fits) => fits,
+                None => *may_fit.insert(self.may_fit(size_hint.unwrap_or(0)).await?),
+            };
+            if !fits || !self.make_room().await {
+                return Err(error);
             }
         }
+    }
+
+    /// Whether so much would fit if nothing were kept. Otherwise announcing an impossible length would be
+    /// enough to destroy everybody's history.
+    async fn may_fit(&self, bytes: u64) -> Result<bool> {
+        let space = self.store.space().await?;
+        if bytes <= space.free_bytes {
+            return Ok(true);
+        }
+        let kept_bytes = self
+            .db
+            .read("kept bytes", (), |tx, ()| Box::pin(kept::bytes(tx)))
+            .await?;
+        Ok(bytes <= space.free_bytes.saturating_add(kept_bytes))
     }
 
     async fn prune_before(&self, before: i64, batch: i64) -> Result<bool> {

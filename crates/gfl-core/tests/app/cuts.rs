@@ -7,9 +7,9 @@ use gfl_core::files::{Node, UploadState};
 use std::collections::BTreeMap;
 
 /// Everything visible: path -> content (`None`: a directory).
-type World = BTreeMap<String, Option<Vec<u8>>>;
+pub(crate) type World = BTreeMap<String, Option<Vec<u8>>>;
 
-async fn world(bed: &Bed) -> World {
+pub(crate) async fn world(bed: &Bed) -> World {
     let query = gfl_core::files::ListQuery {
         dir: path(""),
         after: None,

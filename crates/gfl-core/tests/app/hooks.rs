@@ -53,6 +53,12 @@ impl Hooks {
         self.deaths.lock().insert(step, when);
     }
 
+    /// No step is special any more.
+    pub(crate) fn clear(&self) {
+        self.acts.lock().clear();
+        self.deaths.lock().clear();
+    }
+
     /// Resolves once the process has "died".
     pub(crate) async fn dead(&self) {
         self.dead.notified().await;

@@ -19,6 +19,7 @@ mod races;
 mod rights;
 mod sessions;
 mod tokens;
+mod twins;
 mod undo;
 mod v0;
 

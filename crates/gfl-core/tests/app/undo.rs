@@ -18,6 +18,7 @@ crate::cases! {
     history_goes_by_age
     history_goes_when_the_disk_is_short
     history_makes_room_for_a_write_that_finds_none
+    an_impossible_length_destroys_no_history
     a_prune_that_dies_leaves_nothing
     a_prune_and_a_restore_cannot_both
     deleted_rows_are_swept
@@ -244,6 +245,38 @@ async fn history_makes_room_for_a_write_that_finds_none(bed: &Bed) {
     bed.faults.fail(Op::Create, Fault::Full, 0, 1);
     fails(bed.try_put("h", &data).await, Kind::StorageFull);
     bed.is_gone("h").await;
+}
+
+async fn an_impossible_length_destroys_no_history(bed: &Bed) {
+    bed.put("f", &bytes(1, 1000)).await;
+    bed.put("f", b"two").await;
+    bed.put("d/e/g", &bytes(1, 2000)).await;
+    bed.delete("d").await.unwrap();
+    bed.jobs().await;
+    bed.clock.advance_ms(MINUTE_MS + 1);
+    if let Some(memory) = bed.memory_store() {
+        memory.set_free_bytes(500);
+    }
+    let begin = async |len: u64| {
+        let begin = gfl_core::files::Begin {
+            path: path("huge"),
+            len: Some(len),
+            fingerprint: None,
+            meta: gfl_core::files::FileMeta::default(),
+            expected: gfl_core::files::Expected::default(),
+            pre: gfl_core::files::Preconditions::default(),
+        };
+        bed.app().upload_begin(&bed.me, begin).await
+    };
+    fails(begin(1 << 60).await, Kind::StorageFull);
+    assert_eq!(bed.kept("f").await.len(), 1);
+    if bed.memory_store().is_some() {
+        fails(begin(3501).await, Kind::StorageFull);
+        assert_eq!(bed.kept("f").await.len(), 1);
+        // Everything kept and everything free together would do; this store just never gets more free.
+        fails(begin(3500).await, Kind::StorageFull);
+        assert_eq!(bed.kept("f").await.len(), 0);
+    }
 }
 
 async fn a_prune_that_dies_leaves_nothing(bed: &Bed) {

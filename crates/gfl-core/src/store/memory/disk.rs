@@ -199,6 +199,16 @@ impl Disk {
         }
     }
 
+    /// Makes a file's attributes durable, as [`crate::store::Store::set_meta`] does.
+    pub(super) fn sync_attributes(&mut self, ino: u64) {
+        if let (Some((Node::File(body), _)), Some(durable)) =
+            (self.nodes.get(&ino), self.durable_bodies.get_mut(&ino))
+        {
+            let body = body.lock();
+            (durable.mtime_ns, durable.mode) = (body.mtime_ns, body.mode);
+        }
+    }
+
     /// A new file whose name is not durable before its body is synced.
     pub(super) fn add_draft(&mut self, name: &str) -> (u64, Arc<Mutex<Body>>) {
         let body = Arc::new(Mutex::new(Body::default()));

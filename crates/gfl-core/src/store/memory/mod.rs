@@ -312,7 +312,8 @@ impl Store for Memory {
                 .map(|(ino, _)| ino)
                 .ok_or_else(|| nothing(&name))?
         };
-        self.disk.lock().touch(ino, |node| match node {
+        let mut disk = self.disk.lock();
+        disk.touch(ino, |node| match node {
             Node::Dir {
                 mtime_ns: t,
                 mode: m,
@@ -326,6 +327,8 @@ impl Store for Memory {
                 body.mode = mode.map_or(body.mode, |mode| (mode & 0o777) | 0o400);
             }
         });
+        disk.sync_attributes(ino);
+        drop(disk);
         Ok(self.found(&name))
     }
 
