@@ -1,7 +1,7 @@
 //! Every limit of the core, with its unit in its name.
 
-/// Body bytes that may be in memory at once, over all transfers of the process.
-pub const BODY_BUDGET_BYTES: usize = 16 * 1024 * 1024;
+/// Body bytes that may be in memory at once, over all transfers of one direction.
+pub const BODY_BUDGET_BYTES: usize = 10 * 1024 * 1024;
 /// Largest piece read from or written to a store in one step.
 pub const IO_BYTES_MAX: usize = 256 * 1024;
 /// Smallest piece a download reads when many share the budget.
