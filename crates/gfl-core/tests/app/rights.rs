@@ -17,14 +17,6 @@ crate::cases! {
 async fn try_verb(bed: &Bed, who: &Caller, verb: &str) -> Result<()> {
     let app = bed.app();
     let put = |at: &str| app.put(who, bed.put_of(at, b"x"), body(b"x"));
-    let begin = |at: &str| Begin {
-        path: path(at),
-        len: Some(1),
-        fingerprint: None,
-        meta: FileMeta::default(),
-        expected: Expected::default(),
-        pre: Preconditions::default(),
-    };
     match verb {
         "stat" => app.stat(who, &path("f")).await.map(drop),
         "list" => {
@@ -71,23 +63,35 @@ async fn try_verb(bed: &Bed, who: &Caller, verb: &str) -> Result<()> {
             app.set_meta(who, &path("f"), &meta).await.map(drop)
         }
         "undelete" => app.restore(who, &path("gone"), None).await.map(drop),
-        "session" => {
-            let id = app.upload_begin(who, begin("new")).await?.0.id;
-            let part = Part {
-                start: 0,
-                end: 1,
-                total: None,
-                expected: Expected::default(),
-            };
-            app.upload_part(who, &id, part, body(b"x")).await?;
-            let done = app.upload_complete(who, &id, Expected::default()).await;
-            if done.is_err() {
-                app.upload_cancel(who, &id).await?;
-            }
-            done.map(drop)
-        }
+        "session" => session(bed, who).await,
         _ => Err(Error::new(Kind::Invalid, "no such verb")),
     }
+}
+
+/// A whole upload session.
+async fn session(bed: &Bed, who: &Caller) -> Result<()> {
+    let app = bed.app();
+    let begin = Begin {
+        path: path("new"),
+        len: Some(1),
+        fingerprint: None,
+        meta: FileMeta::default(),
+        expected: Expected::default(),
+        pre: Preconditions::default(),
+    };
+    let id = app.upload_begin(who, begin).await?.0.id;
+    let part = Part {
+        start: 0,
+        end: 1,
+        total: None,
+        expected: Expected::default(),
+    };
+    app.upload_part(who, &id, part, body(b"x")).await?;
+    let done = app.upload_complete(who, &id, Expected::default()).await;
+    if done.is_err() {
+        app.upload_cancel(who, &id).await?;
+    }
+    done.map(drop)
 }
 
 const VERBS: [&str; 14] = [
