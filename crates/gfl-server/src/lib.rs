@@ -3,6 +3,7 @@
 //!
 //! A library beside the binary so that tests answer requests without sockets: [`Server::handle`].
 
+pub mod allocator;
 pub mod args;
 pub mod body;
 pub mod budget;

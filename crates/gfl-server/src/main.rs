@@ -6,7 +6,7 @@ use gfl_core::App;
 use gfl_core::clock::SystemClock;
 use gfl_server::args::{self, Args, Asked};
 use gfl_server::start::{self, Plan};
-use gfl_server::{Server, first, listen, logs, ui};
+use gfl_server::{Server, allocator, first, listen, logs, ui};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,7 @@ const THREAD_STACK_BYTES: usize = 512 * 1024;
 const BLOCKED_MS_MAX: u64 = 2_000;
 
 fn main() -> ExitCode {
+    allocator::tune();
     let given: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned())

@@ -6,9 +6,13 @@ use anyhow::{Context, Result, anyhow, ensure};
 use gfl_e2e::data::{self, Stream};
 use gfl_e2e::{Conn, Request, Server, Setup, http, v0};
 use std::sync::Barrier;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 const IDLE_CONNECTIONS: usize = 1000;
+/// The server closes connections that were silent for 75 s.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 const TRANSFERS_EACH_WAY: usize = 25;
 const TRANSFER_BYTES: u64 = 96 << 20;
 const V0_UPLOADS: usize = 30;
@@ -74,6 +78,20 @@ fn many_connections(server: &Server) -> Result<f64> {
     let idle: Vec<Conn> = (0..IDLE_CONNECTIONS)
         .map(|_| idle_connection(server))
         .collect::<Result<_>>()?;
+    let (stop, stopped) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let keeper = scope.spawn(move || keep_open(server, idle, &stopped));
+        let done = transfers(server);
+        drop(stop);
+        keeper
+            .join()
+            .map_err(|_| anyhow!("the idle connections panicked"))??;
+        done
+    })?;
+    Ok(megabytes(server))
+}
+
+fn transfers(server: &Server) -> Result<()> {
     let start = Barrier::new(TRANSFERS_EACH_WAY * 2);
     let done: Vec<Result<()>> = thread::scope(|scope| {
         let start = &start;
@@ -89,12 +107,21 @@ fn many_connections(server: &Server) -> Result<f64> {
             .map(|w| w.join().map_err(|_| anyhow!("a transfer panicked"))?)
             .collect()
     });
-    done.into_iter().collect::<Result<()>>()?;
-    // They must have stayed open all the time, or the figure means nothing.
-    for (n, mut conn) in idle.into_iter().enumerate() {
-        ask(server, &mut conn).with_context(|| format!("idle connection {n} afterwards"))?;
+    done.into_iter().collect()
+}
+
+/// Asks something on each idle connection, more often than the server gives up on silent ones, until told to stop,
+/// and once more after that: they must have stayed open all the time, or the figure means nothing.
+fn keep_open(server: &Server, mut idle: Vec<Conn>, stopped: &Receiver<()>) -> Result<()> {
+    loop {
+        let last = stopped.recv_timeout(ASK_AGAIN) != Err(RecvTimeoutError::Timeout);
+        for (n, conn) in idle.iter_mut().enumerate() {
+            ask(server, conn).with_context(|| format!("idle connection {n}"))?;
+        }
+        if last {
+            return Ok(());
+        }
     }
-    Ok(megabytes(server))
 }
 
 fn idle_connection(server: &Server) -> Result<Conn> {
