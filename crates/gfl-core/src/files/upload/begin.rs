@@ -9,7 +9,7 @@ use crate::files::finish::maybe_written;
 use crate::files::shared::Shared;
 use crate::files::{Begin, UploadState, UploadStatus, precondition};
 use crate::id::{Key, upload_id};
-use crate::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PER_OWNER_MAX};
+use crate::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PAGE_MAX, UPLOADS_PER_OWNER_MAX};
 use gfl_api::ranges::RangeSet;
 
 /// How often a session is looked for and made, while others begin and end the same one.
@@ -121,7 +121,7 @@ impl Shared {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<UploadStatus>> {
-        let limit = i64::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let limit = i64::try_from(limit.clamp(1, UPLOADS_PAGE_MAX)).unwrap_or(i64::MAX);
         let args = (
             caller.user().to_owned(),
             after.unwrap_or("").to_owned(),
