@@ -246,17 +246,9 @@ impl App {
             .await
     }
 
-    /// Versions of a path, newest first; of a directory: the deleted things directly in it.
-    pub async fn versions(
-        &self,
-        caller: &Caller,
-        path: &FilePath,
-        of_directory: bool,
-        limit: usize,
-    ) -> Result<Vec<VersionInfo>> {
-        self.shared
-            .versions(caller, path, of_directory, limit)
-            .await
+    /// A page of the versions of a path, newest first; of a directory: of the deleted things directly in it.
+    pub async fn versions(&self, caller: &Caller, query: &VersionsQuery) -> Result<VersionPage> {
+        self.shared.versions(caller, query).await
     }
 
     /// Brings a kept version back (`None`: the newest deleted one).

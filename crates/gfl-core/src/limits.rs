@@ -34,3 +34,7 @@ pub const LIST_CHUNK_NAMES: usize = 16_384;
 pub const CHALLENGES_MAX: usize = 10_000;
 /// Life of a challenge.
 pub const CHALLENGE_MS: i64 = 5 * 60_000;
+/// Versions in one page of a list.
+pub const VERSIONS_PAGE_MAX: usize = 1_000;
+/// Sessions in one page of a list.
+pub const UPLOADS_PAGE_MAX: usize = 1_000;

@@ -337,10 +337,23 @@ impl Bed {
     }
 
     pub(crate) async fn versions(&self, at: &str) -> Vec<VersionInfo> {
-        self.app()
-            .versions(&self.me, &path(at), false, 100)
-            .await
-            .unwrap()
+        self.version_page(at, None, 100).await.versions
+    }
+
+    /// A page of the versions of a path; of what was deleted in it when it ends in a slash.
+    pub(crate) async fn version_page(
+        &self,
+        at: &str,
+        after: Option<VersionMark>,
+        limit: usize,
+    ) -> VersionPage {
+        let query = VersionsQuery {
+            path: path(at.trim_end_matches('/')),
+            of_directory: at.ends_with('/'),
+            after,
+            limit,
+        };
+        self.app().versions(&self.me, &query).await.unwrap()
     }
 
     /// Kept versions of a path as (reason, content), newest first.
