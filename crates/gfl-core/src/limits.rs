@@ -26,6 +26,10 @@ pub const ADOPTION_QUEUE_MAX: usize = 10_000;
 pub const PRUNE_BATCH: i64 = 256;
 /// … while space is short.
 pub const PRUNE_BATCH_SHORT: i64 = 16;
+/// Events forgotten by one transaction.
+pub const EVENTS_BATCH: i64 = 1_000;
+/// Transactions in one round of forgetting, so that a large backlog holds up nothing else for long.
+pub const EVENTS_BATCHES_PER_ROUND: usize = 100;
 /// Kept content stays at least this long, however short the disk is.
 pub const KEPT_MS_MIN: i64 = 60_000;
 /// Names held in memory by one step over a large directory.

@@ -28,6 +28,10 @@ pub struct Settings {
     pub undo_ms: i64,
     /// Kept content goes earlier while less than this share of the disk is free, in percent.
     pub undo_free_percent_min: u64,
+    /// How long events (the record of changes) are kept.
+    pub events_ms: i64,
+    /// … and how many at most.
+    pub events_rows_max: i64,
     /// Upload sessions without activity end after this.
     pub upload_expiry_ms: i64,
     /// Largest file accepted, in bytes.
@@ -46,6 +50,8 @@ impl Settings {
             durability: Durability::Batch,
             undo_ms: 7 * 24 * 3_600_000,
             undo_free_percent_min: 10,
+            events_ms: 90 * 24 * 3_600_000,
+            events_rows_max: 10_000_000,
             upload_expiry_ms: 24 * 3_600_000,
             max_file_bytes: crate::limits::FILE_BYTES_MAX,
             database_url: None,

@@ -51,6 +51,7 @@ impl App {
         while shared.prune_step().await? {}
         while shared.sweep_limbo().await? {}
         shared.expire_uploads().await?;
+        shared.prune_events().await?;
         shared.settle_round().await?;
         Ok(())
     }

@@ -45,6 +45,10 @@ pub struct ServerConfig {
     pub undo_days: u32,
     /// Percent of the disk to keep free: below it, kept files go earlier. Default 10.
     pub undo_free_percent_min: u32,
+    /// Days for which the record of changes is kept. Default 90.
+    pub event_days: u32,
+    /// Changes recorded at most; the oldest go first. Default 10000000.
+    pub event_rows_max: u32,
     /// Hours without activity after which an upload expires. Default 24.
     pub upload_expiry_hours: u32,
     /// Bytes of the largest file; 0 for no limit. Default 0.
@@ -81,6 +85,8 @@ impl Default for ServerConfig {
             durability: Durability::Batch,
             undo_days: 7,
             undo_free_percent_min: 10,
+            event_days: 90,
+            event_rows_max: 10_000_000,
             upload_expiry_hours: 24,
             max_file_size: 0,
             log: LogFormat::Text,
@@ -153,6 +159,8 @@ const SERVER_KEYS: &[&str] = &[
     "durability",
     "undo_days",
     "undo_free_percent_min",
+    "event_days",
+    "event_rows_max",
     "upload_expiry_hours",
     "max_file_size",
     "log",
@@ -254,6 +262,8 @@ impl ServerConfig {
                 }
                 "undo_days" => self.undo_days = value.number(u32::MAX)?,
                 "undo_free_percent_min" => self.undo_free_percent_min = value.number(100)?,
+                "event_days" => self.event_days = value.number(u32::MAX)?,
+                "event_rows_max" => self.event_rows_max = value.number(u32::MAX)?,
                 "upload_expiry_hours" => self.upload_expiry_hours = value.number(u32::MAX)?,
                 "max_file_size" => self.max_file_size = value.number(u64::MAX)?,
                 "log" => {

@@ -66,13 +66,15 @@ fn keys_in_any_case_and_the_last_holds() {
 #[test]
 fn every_new_key() {
     let config = parse(
-        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"upload_expiry_hours":48,
+        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"event_days":30,"event_rows_max":1000,"upload_expiry_hours":48,
             "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true}}"#,
     );
     let want = ServerConfig {
         durability: Durability::Strict,
         undo_days: 0,
         undo_free_percent_min: 5,
+        event_days: 30,
+        event_rows_max: 1000,
         upload_expiry_hours: 48,
         max_file_size: 1 << 40,
         log: LogFormat::Json,

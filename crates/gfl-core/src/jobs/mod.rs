@@ -61,6 +61,13 @@ impl Jobs {
                 s.expire_uploads().await
             },
         ));
+        tasks.spawn(repeat(
+            "prune events",
+            every(PRUNE_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.prune_events().await },
+        ));
         tasks.spawn(adopt(shared.clone(), stopped));
         Jobs {
             stop,
