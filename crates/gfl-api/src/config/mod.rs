@@ -11,8 +11,8 @@ use crate::{
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use nearest::nearest;
 
-use nearest::nearest;
 use std::fmt;
 
 /// The whole file.
@@ -133,14 +133,28 @@ pub enum LogFormat {
 pub struct Warning {
     /// The key with its section, such as `server.adress`.
     pub key: String,
-    /// The known key that looks most like it.
-    pub nearest: Option<&'static str>,
+    /// The known key that was probably meant: with its section where that is another one.
+    pub nearest: Option<String>,
+}
+
+impl Warning {
+    /// An unknown key of the section that has `names`. One that is known in another section was put into the
+    /// wrong one.
+    fn unknown(section: &str, key: &str, names: &[&'static str]) -> Warning {
+        let elsewhere = [("server", SERVER_KEYS), ("client", CLIENT_KEYS)]
+            .into_iter()
+            .find_map(|(section, names)| Some(format!("{section}.{}", known(key, names)?)));
+        Warning {
+            key: format!("{section}{key}"),
+            nearest: elsewhere.or_else(|| nearest(key, names).map(str::to_owned)),
+        }
+    }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unknown setting {:?} is ignored", Shown::new(&self.key))?;
-        match self.nearest {
+        match &self.nearest {
             Some(name) => write!(f, "; did you mean {name:?}"),
             None => Ok(()),
         }
@@ -180,10 +194,7 @@ impl Config {
             match known(key, SECTIONS) {
                 Some("server") => config.server.read(object(node, "server")?, &mut warnings)?,
                 Some("client") => config.client.read(object(node, "client")?, &mut warnings)?,
-                _ => warnings.push(Warning {
-                    key: key.clone(),
-                    nearest: nearest(key, SECTIONS),
-                }),
+                _ => warnings.push(Warning::unknown("", key, SECTIONS)),
             }
         }
         Ok((config, warnings))
@@ -235,10 +246,7 @@ impl ServerConfig {
         let default = Self::default();
         for (key, node) in members.iter().filter(|(_, node)| *node != Node::Null) {
             let Some(name) = known(key, SERVER_KEYS) else {
-                warnings.push(Warning {
-                    key: format!("server.{key}"),
-                    nearest: nearest(key, SERVER_KEYS),
-                });
+                warnings.push(Warning::unknown("server.", key, SERVER_KEYS));
                 continue;
             };
             let value = Value {
@@ -301,10 +309,7 @@ impl ClientConfig {
         let default = Self::default();
         for (key, node) in members.iter().filter(|(_, node)| *node != Node::Null) {
             let Some(name) = known(key, CLIENT_KEYS) else {
-                warnings.push(Warning {
-                    key: format!("client.{key}"),
-                    nearest: nearest(key, CLIENT_KEYS),
-                });
+                warnings.push(Warning::unknown("client.", key, CLIENT_KEYS));
                 continue;
             };
             let value = Value {
