@@ -8,6 +8,7 @@ pub mod body;
 pub mod budget;
 pub mod caller;
 pub mod content;
+pub mod facts;
 pub mod first;
 pub mod health;
 pub mod incoming;

@@ -7,6 +7,7 @@ mod curl;
 mod disk;
 mod events;
 mod kill;
+mod logs;
 mod memory;
 mod names;
 mod power;

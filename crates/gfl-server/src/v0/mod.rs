@@ -90,7 +90,16 @@ impl Target {
         let query = Query::parse(call.uri.query());
         let text = query.get("path").unwrap_or_default().to_owned();
         let path = FilePath::parse_v0(&text);
+        name(call, &text, &path);
         Target { text, path }
+    }
+}
+
+/// Names what a request is about in the log: as it was understood, else as it was written.
+fn name(call: &Call, text: &str, path: &Result<FilePath, PathError>) {
+    match path {
+        Ok(path) => call.names(path),
+        Err(_) => call.facts.names(text),
     }
 }
 

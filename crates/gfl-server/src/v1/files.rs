@@ -19,6 +19,7 @@ pub(super) async fn route(call: Call, rest: &str) -> Outcome {
     call.route("/v1/files/{path}");
     let caller = caller::for_v1(&call)?;
     let (path, is_dir) = FilePath::from_url(rest)?;
+    call.names(&path);
     match (call.method.clone(), is_dir) {
         (Method::GET | Method::HEAD, false) => get(call, caller, path).await,
         (Method::PUT, false) => put(call, caller, path).await,
