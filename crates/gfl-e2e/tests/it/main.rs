@@ -13,6 +13,7 @@ mod names;
 mod power;
 mod ranges;
 mod sizes;
+mod start;
 mod stories;
 mod tidy;
 mod uploads;
