@@ -115,6 +115,8 @@ async fn serve(plan: &Plan, tell: Tell, signals: Signals) -> Result<()> {
     let server = Server::new(Arc::clone(&app), plan.about.clone());
     let signals = signals.listen();
     ui::out(&plan.started(address));
+    let watched = Arc::clone(&server);
+    let watch = tokio::spawn(async move { watched.tokens.run().await });
     let drained = listen::serve(listener, server, signals.stop(), DRAIN_MS_MAX).await;
     if !drained {
         tracing::warn!(
@@ -122,6 +124,7 @@ async fn serve(plan: &Plan, tell: Tell, signals: Signals) -> Result<()> {
             DRAIN_MS_MAX / 1000
         );
     }
+    watch.abort();
     app.close().await;
     tracing::info!("stopped");
     Ok(())

@@ -3,6 +3,8 @@
 use crate::budget::Budget;
 use crate::facts::Facts;
 use crate::incoming::RequestBody;
+use crate::readiness::Readiness;
+use crate::tokens_watch::TokenWatch;
 use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
@@ -25,6 +27,10 @@ pub struct Server {
     pub bulk_bytes: Arc<Semaphore>,
     /// What v0's `/config` tells.
     pub about: About,
+    /// The state of `tokens.json`.
+    pub tokens: TokenWatch,
+    /// Whether requests can be served.
+    pub readiness: Readiness,
     draining: AtomicBool,
 }
 
@@ -44,7 +50,10 @@ pub struct About {
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
+        let settings = app.settings();
         Arc::new(Server {
+            tokens: TokenWatch::new(settings.tokens_file.clone()),
+            readiness: Readiness::new(settings),
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),

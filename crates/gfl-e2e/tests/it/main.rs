@@ -16,6 +16,7 @@ mod sizes;
 mod start;
 mod stories;
 mod tidy;
+mod tokens;
 mod uploads;
 mod uploads_writers;
 mod v0;

@@ -104,13 +104,13 @@ fn name(call: &Call, text: &str, path: &Result<FilePath, PathError>) {
 }
 
 /// Who calls, and that they may do this here. v0.1 decided both before it looked at method or path.
-fn admit(
+async fn admit(
     call: &Call,
     target: &Target,
     verb: Verb,
     permission: &'static str,
 ) -> Result<Caller, TextFailure> {
-    let caller = caller::for_v0(call)?;
+    let caller = caller::for_v0(call).await?;
     let root = FilePath::root();
     match caller.may(verb, target.path.as_ref().unwrap_or(&root)) {
         Ok(_) => Ok(caller),

@@ -18,7 +18,7 @@ use http::{Method, StatusCode};
 const PERMISSION: &str = "upload";
 
 pub(super) async fn answer(mut call: Call) -> Answer {
-    let caller = caller::for_v0(&call)?;
+    let caller = caller::for_v0(&call).await?;
     if !may_somewhere(&caller, Verb::Create) {
         let text = texts::permission_denied(PERMISSION);
         return Err(TextFailure::new(StatusCode::FORBIDDEN, text));

@@ -20,7 +20,7 @@ const VERBS: &str = "op is delete, mkdir, move, copy, stat or restore";
 /// Answers a batch.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/batch");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }

@@ -33,7 +33,7 @@ const NOT_MODIFIED: u16 = 304;
 /// Answers a bulk get.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/bulk/get");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }

@@ -42,7 +42,7 @@ const ANSWERS_QUEUED_MAX: usize = 1024;
 /// Answers a bulk put.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/bulk");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }

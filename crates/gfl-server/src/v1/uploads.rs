@@ -28,7 +28,7 @@ const COMPLETE: HeaderName = HeaderName::from_static(UPLOAD_COMPLETE);
 /// `/v1/uploads`.
 pub(super) async fn collection(call: Call) -> Outcome {
     call.route("/v1/uploads");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     match call.method {
         Method::POST => begin(call, caller).await,
         Method::GET | Method::HEAD => list(call, caller).await,
@@ -39,7 +39,7 @@ pub(super) async fn collection(call: Call) -> Outcome {
 /// `/v1/uploads/{id}`.
 pub(super) async fn one(call: Call, id: &str) -> Outcome {
     call.route("/v1/uploads/{id}");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     let (server, facts) = (Arc::clone(&call.server), Arc::clone(&call.facts));
     let outcome = match call.method {
         Method::GET => status(&call, &caller, id).await,
