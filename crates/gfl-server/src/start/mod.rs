@@ -34,6 +34,8 @@ pub struct Found {
 pub struct Plan {
     /// Where to listen.
     pub address: String,
+    /// Who said so, for messages.
+    pub origin: Origin,
     /// For the application.
     pub settings: Settings,
     /// For v0's `/config`.
@@ -54,6 +56,17 @@ pub struct Plan {
     pub show_paths: bool,
     /// What is doubtful.
     pub findings: Vec<Finding>,
+}
+
+/// The settings and options that decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The host of the address.
+    pub host: &'static str,
+    /// The storage folder.
+    pub storage_dir: &'static str,
+    /// The metadata folder.
+    pub meta_dir: &'static str,
 }
 
 /// Paths as text.
@@ -105,8 +118,8 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         .iter()
         .map(|warning| Finding::warning(&args.config, "", warning.to_string()).without_value());
     findings.extend(unknown_keys);
-    let (address, wrong) = address::decide(args, &server.address);
-    findings.extend(wrong);
+    let address = address::decide(args, &server.address);
+    findings.extend(address.wrong);
     findings.extend(check_tls(args, &server));
     findings.extend(check_values(&server));
     let folders = Folders {
@@ -119,8 +132,19 @@ pub fn plan(args: &Args, found: Found) -> Plan {
     };
     let settings = settings(args, &server, &folders, &mut findings);
     Plan {
-        about: about(&address, &server, &folders),
-        address,
+        about: about(&address.text, &server, &folders),
+        address: address.text,
+        origin: Origin {
+            host: address.host_from,
+            storage_dir: args
+                .storage_dir
+                .as_ref()
+                .map_or("server.storage_dir", |_| "-storage-dir"),
+            meta_dir: args
+                .meta_dir
+                .as_ref()
+                .map_or("server.meta_dir", |_| "-meta-dir"),
+        },
         settings,
         log: server.log,
         log_level: server.log_level,
@@ -248,9 +272,10 @@ fn about(address: &str, server: &ServerConfig, folders: &Folders) -> About {
 impl Plan {
     /// Asks this machine: the address, the folders, the token file. Looks only.
     pub fn look(&mut self) {
-        let reach = match address::reach(&self.address) {
+        let host = self.origin.host;
+        let reach = match address::reach(host, &self.address) {
             Ok(reach) => {
-                let doubt = address::doubts(&self.address, reach);
+                let doubt = address::doubts(host, &self.address, reach);
                 self.findings.extend(doubt);
                 reach
             }
@@ -259,8 +284,10 @@ impl Plan {
                 address::Reach::Network
             }
         };
-        let (storage, meta) = (&self.settings.storage_dir, &self.settings.meta_dir);
-        let mut found = folders::look(storage, meta);
+        let mut found = folders::look(
+            (self.origin.storage_dir, &self.settings.storage_dir),
+            (self.origin.meta_dir, &self.settings.meta_dir),
+        );
         found.extend(self.config_doubts());
         found.extend(tokens::look(self, reach));
         self.findings.extend(found);
