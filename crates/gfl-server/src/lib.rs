@@ -15,6 +15,7 @@ pub mod incoming;
 pub mod layers;
 pub mod listen;
 pub mod logs;
+pub mod pace;
 pub mod problem;
 pub mod query;
 pub mod router;

@@ -1,13 +1,14 @@
 //! A TCP stream with the deadlines that hyper does not keep: a request head that trickles, an answer that nobody
-//! reads, and a last answer that must arrive although the client is still sending.
+//! reads or that is read drop by drop, and a last answer that must arrive although the client is still sending.
 //! Knows bytes and time, not HTTP.
 
+use crate::pace::Pace;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,8 +16,9 @@ use tokio::time::Sleep;
 
 /// A request head must be complete this long after its first byte.
 const HEAD_MS_MAX: u64 = 10_000;
-/// A peer that takes no byte of an answer for so long is cut off.
-const WRITE_STALL_MS_MAX: u64 = 120_000;
+/// A peer that takes no byte of an answer for so long, or on average less than [`crate::pace::RATE_BYTES_PER_S_MIN`],
+/// is cut off. Longer than for a body, because the kernel tells of room in its buffer only when there is much of it.
+const ANSWER_WINDOW_MS: u64 = 120_000;
 /// After an answer to a body that nobody read, what still comes is thrown away for at most so long …
 const LINGER_MS_MAX: u64 = 2_000;
 /// … and at most so many bytes. Closing at once would reset the connection and destroy the answer on its way.
@@ -52,8 +54,8 @@ pub(super) struct Socket {
     head: Option<Pin<Box<Sleep>>>,
     /// Heads read when `head` was last looked at; a request may begin and end between two reads.
     heads_seen: u32,
-    /// Runs while a write waits.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// How fast answers are taken.
+    taken: Pace,
 }
 
 impl Socket {
@@ -63,7 +65,7 @@ impl Socket {
             phase,
             head: None,
             heads_seen: 0,
-            stall: None,
+            taken: Pace::new(ANSWER_WINDOW_MS),
         }
     }
 
@@ -87,25 +89,21 @@ impl Socket {
     }
 
     /// Passes the result of a write on, and gives up when it has waited too long.
-    fn unless_stalled<T>(
+    fn unless_slow(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stall = None;
-            return written;
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => self.taken.moved(bytes as u64),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let too_slow = ready!(self.taken.poll_wait(cx));
+                let why = format!("the peer is too slow with the answer: {too_slow}");
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
         }
-        let stall = self
-            .stall
-            .get_or_insert_with(|| Box::pin(sleep_ms(WRITE_STALL_MS_MAX)));
-        if stall.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer reads nothing of the answer",
-            )));
-        }
-        Poll::Pending
+        written
     }
 }
 
@@ -151,7 +149,7 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.unless_stalled(cx, written)
+        self.unless_slow(cx, written)
     }
 
     fn poll_write_vectored(
@@ -160,7 +158,7 @@ impl AsyncWrite for Socket {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.unless_stalled(cx, written)
+        self.unless_slow(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
