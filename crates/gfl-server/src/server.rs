@@ -2,9 +2,12 @@
 
 use crate::budget::Budget;
 use crate::incoming::RequestBody;
+use crate::limits::Limits;
+use crate::listen::Slots;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
+use parking_lot::RwLock;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +26,9 @@ pub struct Server {
     pub bulk_bytes: Arc<Semaphore>,
     /// What v0's `/config` tells.
     pub about: About,
+    /// Who is connected.
+    pub slots: Arc<Slots>,
+    limits: RwLock<Arc<Limits>>,
     draining: AtomicBool,
 }
 
@@ -47,8 +53,21 @@ impl Server {
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
             about,
+            slots: Arc::default(),
+            limits: RwLock::default(),
             draining: AtomicBool::new(false),
         })
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read())
+    }
+
+    /// From now on these limits hold. What runs goes on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.slots.set_limits(limits.connections.clone());
+        *self.limits.write() = Arc::new(limits);
     }
 
     /// From now on the server is not ready, and finishes what runs.

@@ -2,6 +2,7 @@
 //! touches nothing else.
 
 use crate::args::Args;
+use crate::limits::Limits;
 use crate::server::About;
 use crate::ui;
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,13 @@ pub struct Found {
     config: Config,
     warnings: Vec<String>,
     missing: bool,
+}
+
+impl Found {
+    /// There is no file.
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
 }
 
 /// Everything `main` needs to know.
@@ -45,6 +53,8 @@ pub struct Plan {
     pub folders: Folders,
     /// For the log.
     pub warnings: Vec<String>,
+    /// The settings as configured.
+    pub server: ServerConfig,
 }
 
 /// Paths as text.
@@ -95,6 +105,7 @@ pub fn plan(args: &Args, found: Found) -> Result<Plan> {
         server.tokens_file = beside(&args.config, "tokens.json");
     }
     check_tls(args, &server, &mut warnings)?;
+    Limits::new(&server, None)?;
     let folders = Folders {
         storage_dir: args
             .storage_dir
@@ -110,11 +121,12 @@ pub fn plan(args: &Args, found: Found) -> Result<Plan> {
         address,
         settings,
         log: server.log,
-        log_level: server.log_level,
+        log_level: server.log_level.clone(),
         first_start: missing,
         config_path: PathBuf::from(&args.config),
         folders,
         warnings,
+        server,
     })
 }
 
@@ -258,7 +270,7 @@ impl Plan {
         let settings = &self.settings;
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
-            let _ = writeln!(text, "{name:<22} {value}");
+            let _ = writeln!(text, "{name:<27} {value}");
         };
         let note = if self.first_start {
             " (missing: will be made)"
@@ -292,6 +304,15 @@ impl Plan {
             "log",
             &format!("{:?} {}", self.log, self.log_level).to_lowercase(),
         );
+        let server = &self.server;
+        line("connections_max", &server.connections_max);
+        line(
+            "connections_per_address_max",
+            &server.connections_per_address_max,
+        );
+        line("trusted_proxies", &server.trusted_proxies.join(" "));
+        line("drain_seconds", &server.drain_seconds);
+        line("drain_notice_seconds", &server.drain_notice_seconds);
         for warning in &self.warnings {
             line("warning", warning);
         }
@@ -302,23 +323,6 @@ impl Plan {
 /// Why the application did not open, causes included: here the administrator reads, and nobody else.
 pub fn open_failed(error: gfl_core::Error) -> anyhow::Error {
     anyhow::Error::new(error)
-}
-
-/// Each connection is a file descriptor and each transfer another: takes all that the system allows.
-pub fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        // Refused means it stays as it was; the listener waits when descriptors run out.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        );
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! reads or that is read drop by drop, and a last answer that must arrive although the client is still sending.
 //! Knows bytes and time, not HTTP.
 
+use super::slots::{Running, Slot};
 use crate::pace::Pace;
 use std::future::Future;
 use std::io;
@@ -23,10 +24,12 @@ const ANSWER_WINDOW_MS: u64 = 120_000;
 const LINGER_MS_MAX: u64 = 2_000;
 /// … and at most so many bytes. Closing at once would reset the connection and destroy the answer on its way.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Small, because everybody can make a connection end like this.
+const LINGER_BUF_BYTES: usize = 4 * 1024;
 
 /// Where a connection stands, told by the request handler to the socket.
-#[derive(Debug, Default)]
 pub(super) struct Phase {
+    slot: Arc<Slot>,
     /// A request is being handled: bytes that arrive are a body.
     busy: AtomicBool,
     /// Heads read so far.
@@ -36,9 +39,20 @@ pub(super) struct Phase {
 }
 
 impl Phase {
-    pub(super) fn head_read(&self) {
+    pub(super) fn new(slot: Arc<Slot>) -> Phase {
+        Phase {
+            slot,
+            busy: AtomicBool::new(false),
+            heads: AtomicU32::new(0),
+            unread: AtomicBool::new(false),
+        }
+    }
+
+    /// A request begins; to be dropped when its answer is sent.
+    pub(super) fn head_read(&self) -> Running {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
+        self.slot.run()
     }
 
     pub(super) fn answered(&self, reusable: bool) {
@@ -50,12 +64,18 @@ impl Phase {
 pub(super) struct Socket {
     stream: TcpStream,
     phase: Arc<Phase>,
-    /// Runs from the first byte of a head until the head is complete.
-    head: Option<Pin<Box<Sleep>>>,
+    /// From the first byte of a head until the head is complete.
+    head: Option<Head>,
     /// Heads read when `head` was last looked at; a request may begin and end between two reads.
     heads_seen: u32,
     /// How fast answers are taken.
     taken: Pace,
+}
+
+struct Head {
+    deadline: Pin<Box<Sleep>>,
+    /// It did not come in one piece.
+    partial: bool,
 }
 
 impl Socket {
@@ -76,7 +96,7 @@ impl Socket {
             return;
         }
         let linger = async {
-            let mut buf = vec![0; 16 * 1024];
+            let mut buf = vec![0; LINGER_BUF_BYTES];
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
                 match self.stream.read(&mut buf).await {
@@ -129,14 +149,21 @@ impl AsyncRead for Socket {
             return read;
         }
         if buf.filled().len() > before && this.head.is_none() {
-            this.head = Some(Box::pin(sleep_ms(HEAD_MS_MAX)));
+            this.head = Some(Head {
+                deadline: Box::pin(sleep_ms(HEAD_MS_MAX)),
+                partial: false,
+            });
         }
         if read.is_pending()
             && let Some(head) = this.head.as_mut()
-            && head.as_mut().poll(cx).is_ready()
         {
-            let why = "the request head did not arrive in time";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            if !std::mem::replace(&mut head.partial, true) {
+                this.phase.slot.head_begun();
+            }
+            if head.deadline.as_mut().poll(cx).is_ready() {
+                let why = "the request head did not arrive in time";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
         }
         read
     }

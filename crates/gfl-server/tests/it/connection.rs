@@ -24,10 +24,9 @@ async fn listen(rig: &Rig) -> Listening {
         let _ = stopped.await;
     };
     let served = tokio::spawn(listen::serve(
-        listener,
+        vec![listener],
         Arc::clone(&rig.server),
         shutdown,
-        5_000,
     ));
     Listening {
         address,
