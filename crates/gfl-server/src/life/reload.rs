@@ -10,6 +10,9 @@ use gfl_api::config::ServerConfig;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// Reads something again.
+pub type ReadAgain = Box<dyn Fn(&ServerConfig) -> Result<()> + Send>;
+
 /// Something else that is read again: a certificate.
 pub struct Hook {
     /// For the log.
@@ -17,7 +20,7 @@ pub struct Hook {
     /// Files whose change is a reason to reload, too.
     pub files: Vec<PathBuf>,
     /// Reads it again. An error leaves what is in force in force.
-    pub reload: Box<dyn Fn(&ServerConfig) -> Result<()> + Send>,
+    pub reload: ReadAgain,
 }
 
 /// What is in force, and how to find out what should be.
