@@ -17,13 +17,10 @@ pub async fn ready(call: &Call) -> Response<Body> {
     if call.server.is_draining() {
         return answer(call, StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
-    match call.app().ready().await {
-        Ok(()) => answer(call, StatusCode::OK, "ok\n"),
-        Err(error) => {
-            let cause = crate::problem::causes(&error).unwrap_or_default();
-            tracing::warn!("not ready: {error}: {cause}");
-            answer(call, StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
-        }
+    if call.server.readiness.is_ready().await {
+        answer(call, StatusCode::OK, "ok\n")
+    } else {
+        answer(call, StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
     }
 }
 

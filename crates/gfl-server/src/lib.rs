@@ -21,6 +21,7 @@ pub mod pace;
 pub mod problem;
 pub mod proxies;
 pub mod query;
+pub mod readiness;
 pub mod router;
 pub mod server;
 pub mod start;

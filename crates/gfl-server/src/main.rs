@@ -83,7 +83,13 @@ async fn serve(args: &Args, plan: Plan, inherited: Vec<std::net::TcpListener>) -
     let address = told_address(&listeners)?;
     let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
         .await
-        .map_err(start::open_failed)?;
+        .map_err(start::open_failed)
+        .with_context(|| {
+            format!(
+                "cannot open storage_dir {} with meta_dir {}",
+                plan.folders.storage_dir, plan.folders.meta_dir
+            )
+        })?;
     let server = Server::new(Arc::clone(&app), plan.about.clone());
     let descriptors = raise_descriptors();
     let (limits, warning) = Limits::new(&plan.server, descriptors)?;

@@ -4,6 +4,8 @@ use crate::budget::Budget;
 use crate::incoming::RequestBody;
 use crate::limits::Limits;
 use crate::listen::Slots;
+use crate::problem::causes;
+use crate::readiness::Readiness;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
@@ -28,6 +30,8 @@ pub struct Server {
     pub about: About,
     /// Who is connected.
     pub slots: Arc<Slots>,
+    /// Whether catalog and store can be written.
+    pub readiness: Readiness,
     limits: RwLock<Arc<Limits>>,
     draining: AtomicBool,
 }
@@ -48,8 +52,17 @@ pub struct About {
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
+        let probed = Arc::clone(&app);
+        let readiness = Readiness::new(Box::new(move || {
+            let app = Arc::clone(&probed);
+            Box::pin(async move {
+                let told = |e| format!("{e}: {}", causes(&e).unwrap_or_default());
+                app.ready().await.map_err(told)
+            })
+        }));
         Arc::new(Server {
             app,
+            readiness,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
             about,
@@ -73,6 +86,7 @@ impl Server {
     /// From now on the server is not ready, and finishes what runs.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.readiness.stop();
     }
 
     /// Whether the server is about to end.

@@ -116,6 +116,12 @@ pub fn plan(args: &Args, found: Found) -> Result<Plan> {
     };
     let address = address(args, &server.address)?;
     let settings = settings(args, &server, &folders)?;
+    if missing {
+        // What will be written: a later look at the file is to find nothing new in it.
+        server.address = address.clone();
+        server.storage_dir = folders.storage_dir.clone();
+        server.meta_dir = folders.meta_dir.clone();
+    }
     Ok(Plan {
         about: about(&address, &server, &folders),
         address,

@@ -122,13 +122,13 @@ impl Changes {
         }
         if !self.fixed.is_empty() {
             tracing::warn!(
-                "{file}: a new {} counts only after a restart",
+                "{file}: not in force before a restart: {}",
                 self.fixed.join(", ")
             );
         }
         match self.live.join(", ").as_str() {
-            "" => tracing::info!("{why}: the configuration was read again, nothing changed"),
-            live => tracing::info!("{why}: changed while running: {live}"),
+            "" => tracing::info!("{why}: read the configuration again, nothing changed"),
+            live => tracing::info!("{why}: read the configuration again, now in force: {live}"),
         }
     }
 }

@@ -64,13 +64,19 @@ mod unix {
                 _ = self.term.recv() => TERM,
                 _ = self.int.recv() => INT,
                 // Somebody closed the window it ran in. A service has none, there it is the old word for a reload.
-                _ = self.hup.recv() => if self.on_terminal && !has_terminal() { TERMINAL_GONE } else { Signal::Reload },
+                _ = self.hup.recv() => if self.on_terminal && is_terminal_gone() { TERMINAL_GONE } else { Signal::Reload },
             }
         }
     }
 
+    /// nohup leaves none of the two.
     fn has_terminal() -> bool {
         std::io::stderr().is_terminal() || std::io::stdin().is_terminal()
+    }
+
+    /// Closed, or no longer the one of this session.
+    fn is_terminal_gone() -> bool {
+        !has_terminal() || std::fs::File::open("/dev/tty").is_err()
     }
 }
 
