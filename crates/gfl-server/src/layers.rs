@@ -12,8 +12,8 @@ use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
 use gfl_api::problem::Code;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, SERVER};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use std::net::IpAddr;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,6 +30,8 @@ impl Server {
     ) -> (Response<Body>, bool) {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
+        let limits = self.limits();
+        let peer = limits.connections.trusted.client(peer, &parts.headers);
         let rest = body.rest();
         let expects_continue = parts.headers.contains_key(EXPECT);
         let facts = Arc::new(Facts::new(request_id(&parts.headers)));
@@ -57,6 +59,24 @@ impl Server {
         let reusable = rest.settle(expects_continue).await;
         dress(&mut answer, &line.facts.id, reusable);
         (finish(answer, line), reusable)
+    }
+}
+
+impl Server {
+    /// Whether a request is answered now, without a line in the log. On a task of its own, as requests are.
+    pub async fn probe(self: &Arc<Self>) -> bool {
+        let (method, uri) = (Method::GET, Uri::from_static("/livez"));
+        let call = Call {
+            server: Arc::clone(self),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            method,
+            uri,
+            headers: HeaderMap::new(),
+            body: RequestBody::empty(),
+            facts: Arc::default(),
+        };
+        let answer = tokio::spawn(router::route(call)).await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 }
 

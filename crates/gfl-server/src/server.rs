@@ -3,12 +3,16 @@
 use crate::budget::Budget;
 use crate::facts::Facts;
 use crate::incoming::RequestBody;
+use crate::limits::Limits;
+use crate::listen::Slots;
 use crate::readiness::Readiness;
+use crate::readiness::report::{Parts, Report};
 use crate::tokens_watch::TokenWatch;
 use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
+use parking_lot::RwLock;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,9 +32,12 @@ pub struct Server {
     /// What v0's `/config` tells.
     pub about: About,
     /// The state of `tokens.json`.
-    pub tokens: TokenWatch,
+    pub tokens: Arc<TokenWatch>,
     /// Whether requests can be served.
-    pub readiness: Readiness,
+    pub readiness: Readiness<Arc<Report>>,
+    /// Who is connected.
+    pub slots: Arc<Slots>,
+    limits: RwLock<Arc<Limits>>,
     draining: AtomicBool,
 }
 
@@ -50,10 +57,17 @@ pub struct About {
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
-        let settings = app.settings();
+        let tokens = Arc::new(TokenWatch::new(app.settings().tokens_file.clone()));
+        let parts = Arc::new(Parts::new(Arc::clone(&app), Arc::clone(&tokens)));
+        let readiness = Readiness::new(Box::new(move || {
+            let parts = Arc::clone(&parts);
+            Box::pin(async move { parts.look().await })
+        }));
         Arc::new(Server {
-            tokens: TokenWatch::new(settings.tokens_file.clone()),
-            readiness: Readiness::new(settings),
+            tokens,
+            readiness,
+            slots: Arc::default(),
+            limits: RwLock::default(),
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
@@ -62,9 +76,21 @@ impl Server {
         })
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read())
+    }
+
+    /// From now on these limits hold. What runs goes on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.slots.set_limits(limits.connections.clone());
+        *self.limits.write() = Arc::new(limits);
+    }
+
     /// From now on the server is not ready, and finishes what runs.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.readiness.stop();
     }
 
     /// Whether the server is about to end.

@@ -4,6 +4,7 @@
 //! the programs.
 
 mod edit;
+mod lists;
 mod nearest;
 
 use crate::{
@@ -59,6 +60,16 @@ pub struct ServerConfig {
     pub log_level: String,
     /// Whether `GET /config` shows the server's paths, as v0.1 did. Default false.
     pub show_paths_in_config: bool,
+    /// Connections at once; 0 for as many as there are file descriptors. Default 4096.
+    pub connections_max: u32,
+    /// Connections from one address (IPv6: from one /64); 0 for any number. Default 1024.
+    pub connections_per_address_max: u32,
+    /// Proxies whose word about a client's address counts: addresses and networks. Default none.
+    pub trusted_proxies: Vec<String>,
+    /// Seconds in which running requests may finish when the server ends. Default 30.
+    pub drain_seconds: u32,
+    /// Seconds before that in which it says that it is not ready and still accepts. Default 0.
+    pub drain_notice_seconds: u32,
 }
 
 /// The section `client`.
@@ -92,6 +103,11 @@ impl Default for ServerConfig {
             log: LogFormat::Text,
             log_level: "info".into(),
             show_paths_in_config: false,
+            connections_max: 4096,
+            connections_per_address_max: 1024,
+            trusted_proxies: Vec::new(),
+            drain_seconds: 30,
+            drain_notice_seconds: 0,
         }
     }
 }
@@ -180,6 +196,11 @@ const SERVER_KEYS: &[&str] = &[
     "log",
     "log_level",
     "show_paths_in_config",
+    "connections_max",
+    "connections_per_address_max",
+    "trusted_proxies",
+    "drain_seconds",
+    "drain_notice_seconds",
 ];
 
 impl Config {
@@ -279,6 +300,13 @@ impl ServerConfig {
                         value.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])?
                 }
                 "log_level" => self.log_level = value.text_or(&default.log_level)?,
+                "connections_max" => self.connections_max = value.number(u32::MAX)?,
+                "connections_per_address_max" => {
+                    self.connections_per_address_max = value.number(u32::MAX)?
+                }
+                "trusted_proxies" => self.trusted_proxies = value.texts()?,
+                "drain_seconds" => self.drain_seconds = value.number(u32::MAX)?,
+                "drain_notice_seconds" => self.drain_notice_seconds = value.number(u32::MAX)?,
                 _ => self.show_paths_in_config = value.boolean()?,
             }
         }

@@ -9,6 +9,7 @@ mod tokens;
 mod told;
 
 use crate::args::Args;
+use crate::limits::Limits;
 use crate::logs;
 use crate::server::About;
 use anyhow::{Context, Result};
@@ -27,6 +28,13 @@ pub struct Found {
     config: Config,
     unknown: Vec<Warning>,
     missing: bool,
+}
+
+impl Found {
+    /// There is no file.
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
 }
 
 /// Everything `main` needs to know.
@@ -54,6 +62,8 @@ pub struct Plan {
     pub unknown: Vec<Warning>,
     /// `GET /config` shows paths.
     pub show_paths: bool,
+    /// The settings as configured.
+    pub server: ServerConfig,
     /// What is doubtful.
     pub findings: Vec<Finding>,
 }
@@ -131,6 +141,12 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         tokens_file: server.tokens_file.clone(),
     };
     let settings = settings(args, &server, &folders, &mut findings);
+    if missing {
+        // What will be written: a later look at the file is to find nothing new in it.
+        server.address = address.text.clone();
+        server.storage_dir = folders.storage_dir.clone();
+        server.meta_dir = folders.meta_dir.clone();
+    }
     Plan {
         about: about(&address.text, &server, &folders),
         address: address.text,
@@ -147,12 +163,13 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         },
         settings,
         log: server.log,
-        log_level: server.log_level,
+        log_level: server.log_level.clone(),
         first_start: missing,
         config_path: PathBuf::from(&args.config),
         folders,
         unknown,
         show_paths: server.show_paths_in_config,
+        server,
         findings,
     }
 }
@@ -205,6 +222,10 @@ fn check_values(server: &ServerConfig) -> Vec<Finding> {
             .err()
             .map(|why| Finding::error("server.log_level", level, why)),
     );
+    found.extend(Limits::new(server, None).err().map(|why| {
+        let proxies = server.trusted_proxies.join(" ");
+        Finding::error("server.trusted_proxies", &proxies, format!("{why:#}"))
+    }));
     if server.show_paths_in_config {
         let why = "GET /config tells everybody who asks the paths of this machine, without a token";
         found.push(Finding::warning("server.show_paths_in_config", "true", why));
@@ -318,23 +339,6 @@ impl Plan {
 /// Why the application did not open, causes included: here the administrator reads, and nobody else.
 pub fn open_failed(error: gfl_core::Error) -> anyhow::Error {
     anyhow::Error::new(error)
-}
-
-/// Each connection is a file descriptor and each transfer another: takes all that the system allows.
-pub fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        // Refused means it stays as it was; the listener waits when descriptors run out.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        );
-    }
 }
 
 #[cfg(test)]

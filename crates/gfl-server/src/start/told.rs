@@ -54,7 +54,7 @@ impl Plan {
         let settings = &self.settings;
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
-            let _ = writeln!(text, "{name:<22} {value}");
+            let _ = writeln!(text, "{name:<27} {value}");
         };
         let note = if self.first_start {
             " (missing: will be made)"
@@ -98,6 +98,15 @@ impl Plan {
         );
         line("log", &format!("{:?}", self.log).to_lowercase());
         line("log_level", &self.log_level);
+        let server = &self.server;
+        line("connections_max", &server.connections_max);
+        line(
+            "connections_per_address_max",
+            &server.connections_per_address_max,
+        );
+        line("trusted_proxies", &server.trusted_proxies.join(" "));
+        line("drain_seconds", &server.drain_seconds);
+        line("drain_notice_seconds", &server.drain_notice_seconds);
         line("show_paths_in_config", &self.show_paths);
         text
     }

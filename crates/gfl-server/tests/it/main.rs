@@ -5,7 +5,9 @@
 
 mod common;
 mod connection;
+mod ending;
 mod health;
+mod limits;
 mod tokens;
 mod v0;
 mod v1_files;
