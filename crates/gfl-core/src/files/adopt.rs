@@ -92,11 +92,15 @@ impl Shared {
         };
         match self.adopt(&path).await {
             Ok(()) => {}
-            // Changed while it was read, or gone: whoever looks next notices it again.
+            // Changed while it was read, gone, or not readable here: whoever looks next notices it again.
             Err(e)
                 if matches!(
                     e.kind(),
-                    Kind::NotFound | Kind::Busy | Kind::IsADirectory | Kind::InvalidPath
+                    Kind::NotFound
+                        | Kind::Busy
+                        | Kind::IsADirectory
+                        | Kind::InvalidPath
+                        | Kind::StoragePermission
                 ) => {}
             Err(e) => return Err(e),
         }

@@ -28,7 +28,12 @@ impl Shared {
                 None => None,
                 Some(after) => Some(child_name(&query.dir, after)?),
             };
-            return self.list_one(&query.dir, after, limit).await;
+            let mut page = self.list_one(&query.dir, after, limit).await?;
+            if after.is_some() {
+                // Counted with the first page.
+                page.skipped = 0;
+            }
+            return Ok(page);
         }
         self.list_below(caller, &query.dir, query.after.as_ref(), limit)
             .await
@@ -147,7 +152,7 @@ impl Shared {
         };
         let mut stack = start_of_walk(dir, after)?;
         for frame in &mut stack {
-            frame.ino = ino_of(&self.store.stat(&frame.dir).await?);
+            frame.ino = ino_of(&self.stat_in_walk(&frame.dir).await?);
         }
         // A directory named by the cursor was already shown; what is in it comes next.
         if let Some(after) = after {
@@ -161,7 +166,7 @@ impl Shared {
             frame.want = (limit - page.entries.len()).clamp(WALK_STEP_NAMES, LIST_CHUNK_NAMES);
             let Some(entry) = frame.pending.pop_front() else {
                 if frame.more && caller.may(Verb::List, &frame.dir).is_ok() {
-                    page.skipped += self.refill(frame).await?;
+                    page.skipped += self.refill(frame, dir).await?;
                 } else {
                     stack.pop();
                 }
@@ -179,7 +184,7 @@ impl Shared {
     /// Goes on with what is in `path`, if it is a directory. One that the walk is in already is shown and not
     /// entered: a link leads back to it, and the walk would never end.
     async fn enter(&self, stack: &mut Vec<Frame>, path: &FilePath) -> Result<()> {
-        let found = self.store.stat(path).await?;
+        let found = self.stat_in_walk(path).await?;
         let ino = ino_of(&found);
         let inside = stack.iter().any(|frame| frame.ino == ino);
         if matches!(found, Found::Dir { .. }) && !inside {
@@ -190,8 +195,16 @@ impl Shared {
         Ok(())
     }
 
-    /// Fetches the next names of one directory of a walk; returns how many cannot be shown.
-    async fn refill(&self, frame: &mut Frame) -> Result<u64> {
+    /// What is where the server may not look is none of a walk's directories.
+    async fn stat_in_walk(&self, path: &FilePath) -> Result<Found> {
+        match self.store.stat(path).await {
+            Err(e) if e.kind() == Kind::StoragePermission => Ok(Found::Other),
+            found => found,
+        }
+    }
+
+    /// Fetches the next names of one directory of a walk from `top`; returns how many cannot be shown.
+    async fn refill(&self, frame: &mut Frame, top: &FilePath) -> Result<u64> {
         let first = frame.last.is_none();
         let step = match self
             .list_one(&frame.dir, frame.last.as_deref(), frame.want)
@@ -202,6 +215,13 @@ impl Shared {
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::NotADirectory) => {
                 frame.more = false;
                 return Ok(0);
+            }
+            // One folder that the server may not read must not hide all others. It counts as one thing that
+            // cannot be shown; who asks for it itself gets the error.
+            Err(e) if e.kind() == Kind::StoragePermission && frame.dir != *top => {
+                tracing::warn!(path = %frame.dir, error = ?e, "a folder is left out of a listing");
+                frame.more = false;
+                return Ok(u64::from(first));
             }
             Err(e) => return Err(e),
         };

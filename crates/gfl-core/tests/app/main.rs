@@ -21,6 +21,7 @@ mod sessions;
 mod tokens;
 mod twins;
 mod undo;
+mod unreadable;
 mod v0;
 
 /// Declares each case once per store, and once more over PostgreSQL.
