@@ -23,6 +23,7 @@ mod twins;
 mod undo;
 mod unreadable;
 mod v0;
+mod vanished;
 
 /// Declares each case once per store, and once more over PostgreSQL.
 macro_rules! cases {
