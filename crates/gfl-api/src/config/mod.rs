@@ -4,6 +4,7 @@
 //! the programs.
 
 mod edit;
+pub mod keys;
 mod nearest;
 
 use crate::{
@@ -55,6 +56,12 @@ pub struct ServerConfig {
     pub log_level: String,
     /// Whether `GET /config` shows the server's paths, as v0.1 did. Default false.
     pub show_paths_in_config: bool,
+    /// Whether clients find the server in their network. None: if others than this machine can connect at all.
+    pub discovery: Option<bool>,
+    /// The name it is found under.
+    pub discovery_name: String,
+    /// The `version.json` it serves; empty for none.
+    pub updates_file: String,
 }
 
 /// The section `client`.
@@ -86,6 +93,9 @@ impl Default for ServerConfig {
             log: LogFormat::Text,
             log_level: "info".into(),
             show_paths_in_config: false,
+            discovery: None,
+            discovery_name: crate::discovery::NAME_DEFAULT.into(),
+            updates_file: String::new(),
         }
     }
 }
@@ -158,6 +168,9 @@ const SERVER_KEYS: &[&str] = &[
     "log",
     "log_level",
     "show_paths_in_config",
+    "discovery",
+    "discovery_name",
+    "updates_file",
 ];
 
 impl Config {
@@ -261,6 +274,9 @@ impl ServerConfig {
                         value.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])?
                 }
                 "log_level" => self.log_level = value.text_or(&default.log_level)?,
+                "discovery" => self.discovery = Some(value.boolean()?),
+                "discovery_name" => self.discovery_name = value.text_or(&default.discovery_name)?,
+                "updates_file" => self.updates_file = value.text_or("")?,
                 _ => self.show_paths_in_config = value.boolean()?,
             }
         }
