@@ -9,6 +9,7 @@ pub mod body;
 pub mod budget;
 pub mod caller;
 pub mod content;
+pub mod discovery;
 pub mod first;
 pub mod health;
 pub mod incoming;
@@ -21,6 +22,7 @@ pub mod router;
 pub mod server;
 pub mod start;
 pub mod ui;
+pub mod updates;
 pub mod v0;
 pub mod v1;
 

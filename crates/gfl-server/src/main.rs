@@ -88,6 +88,10 @@ async fn serve(plan: &Plan) -> Result<()> {
         .await
         .map_err(start::open_failed)?;
     let server = Server::new(Arc::clone(&app), plan.about.clone());
+    let _discovery = {
+        let app = Arc::clone(&app);
+        plan.discovery.start(address, move || app.auth_enabled())
+    };
     ui::out(&plan.started(address));
     ui::err(&plan.unsafe_notes(address));
     let drained = listen::serve(listener, server, stop_signal(), DRAIN_MS_MAX).await;

@@ -6,6 +6,7 @@ use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
@@ -21,12 +22,12 @@ pub struct Server {
     pub budget: Arc<Budget>,
     /// Memory of small files in bulk uploads.
     pub bulk_bytes: Arc<Semaphore>,
-    /// What v0's `/config` tells.
+    /// What everybody is told.
     pub about: About,
     draining: AtomicBool,
 }
 
-/// What v0's `/config` tells about this server.
+/// What this server tells everybody about itself: v0's `/config`, and the release it offers.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// `server.address` of the configuration.
@@ -37,6 +38,8 @@ pub struct About {
     pub meta_dir: String,
     /// `server.tokens_file`; blank unless configured to be shown.
     pub tokens_file: String,
+    /// `server.updates_file`; its content is told, never its path.
+    pub updates_file: Option<PathBuf>,
 }
 
 impl Server {

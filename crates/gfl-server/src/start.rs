@@ -2,6 +2,7 @@
 //! touches nothing else.
 
 use crate::args::Args;
+use crate::discovery::Wish;
 use crate::server::About;
 use crate::ui;
 use anyhow::{Context, Result, bail};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub settings: Settings,
     /// For v0's `/config`.
     pub about: About,
+    /// For `gfl discover`.
+    pub discovery: Wish,
     /// The form of the log.
     pub log: LogFormat,
     /// What is logged.
@@ -105,7 +108,9 @@ pub fn plan(args: &Args, found: Found) -> Result<Plan> {
     };
     let address = address(args, &server.address)?;
     let settings = settings(args, &server, &folders)?;
+    let tls = server.tls()?.is_some() && !args.plain_http;
     Ok(Plan {
+        discovery: Wish::new(&server, &address, tls)?,
         about: about(&address, &server, &folders),
         address,
         settings,
@@ -203,6 +208,9 @@ fn about(address: &str, server: &ServerConfig, folders: &Folders) -> About {
         storage_dir: shown(&folders.storage_dir),
         meta_dir: shown(&folders.meta_dir),
         tokens_file: shown(&folders.tokens_file),
+        updates_file: Some(&server.updates_file)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
     }
 }
 
@@ -292,6 +300,18 @@ impl Plan {
             "log",
             &format!("{:?} {}", self.log, self.log_level).to_lowercase(),
         );
+        let discovery = match self.discovery.wanted {
+            None => "unless only this machine can connect",
+            Some(true) => "on",
+            Some(false) => "off",
+        };
+        line(
+            "discovery",
+            &format!("{discovery}, as {:?}", self.discovery.name),
+        );
+        let updates = self.about.updates_file.as_deref();
+        let updates = updates.map_or_else(|| "(none)".into(), |f| f.display().to_string());
+        line("updates_file", &updates);
         for warning in &self.warnings {
             line("warning", warning);
         }
