@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod config;
+mod discovery;
 mod exit;
 mod local;
 mod remote;
@@ -130,10 +131,6 @@ fn complain(error: &ArgsError) -> ExitCode {
         }
         ArgsError::Missing(command) => {
             let _ = ui.page(args::usage_of(Some(command)));
-            Exit::Failure
-        }
-        ArgsError::NotYet(_) => {
-            ui.error(&anyhow::anyhow!("{error}"));
             Exit::Failure
         }
         ArgsError::Flag(_) => {

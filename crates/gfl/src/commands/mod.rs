@@ -2,6 +2,7 @@
 
 mod config;
 mod cp;
+mod discover;
 mod get;
 mod legacy;
 mod ls;
@@ -95,6 +96,8 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
             token,
             force,
         } => config::run(&context, address.as_deref(), token.as_deref(), force).await,
+        Command::Discover { wait } => discover::run(&context, wait).await,
+        Command::Update(_) => Ok(Exit::Failure),
         Command::Version { ask_server } => version::run(&context, ask_server).await,
         Command::Help { topic } => {
             context.ui.page(usage_of(topic.as_deref()))?;
