@@ -12,6 +12,7 @@ mod local;
 mod remote;
 mod transfer;
 mod ui;
+mod update;
 
 use args::{ArgsError, Invocation};
 use exit::Exit;

@@ -12,6 +12,7 @@ mod put;
 mod restore;
 mod rm;
 mod stat;
+mod update;
 mod version;
 
 use crate::args::{Command, Invocation, usage_of};
@@ -97,7 +98,7 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
             force,
         } => config::run(&context, address.as_deref(), token.as_deref(), force).await,
         Command::Discover { wait } => discover::run(&context, wait).await,
-        Command::Update(_) => Ok(Exit::Failure),
+        Command::Update(wish) => update::run(&context, wish).await,
         Command::Version { ask_server } => version::run(&context, ask_server).await,
         Command::Help { topic } => {
             context.ui.page(usage_of(topic.as_deref()))?;
