@@ -9,6 +9,7 @@ pub mod body;
 pub mod budget;
 pub mod caller;
 pub mod content;
+pub mod discovery;
 pub mod facts;
 pub mod first;
 pub mod health;
@@ -29,6 +30,7 @@ pub mod start;
 pub mod tokens_file;
 pub mod tokens_watch;
 pub mod ui;
+pub mod updates;
 pub mod v0;
 pub mod v1;
 

@@ -128,6 +128,10 @@ async fn serve(
     server.set_limits(limits);
     // Before anybody is told that it is ready: the next thing he does may be to send a signal.
     let signals = Signals::listen().context("cannot listen to signals")?;
+    let _discovery = {
+        let app = Arc::clone(&app);
+        plan.discovery.start(address, move || app.auth_enabled())
+    };
     ui::out(&plan.started(address));
     let notify = Arc::new(Notify::from_env(format!("Listening on {address}")));
     notify.ready();

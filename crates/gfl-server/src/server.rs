@@ -14,6 +14,7 @@ use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
 use parking_lot::RwLock;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
@@ -29,7 +30,7 @@ pub struct Server {
     pub budget: Arc<Budget>,
     /// Memory of small files in bulk uploads.
     pub bulk_bytes: Arc<Semaphore>,
-    /// What v0's `/config` tells.
+    /// What everybody is told.
     pub about: About,
     /// The state of `tokens.json`.
     pub tokens: Arc<TokenWatch>,
@@ -41,7 +42,7 @@ pub struct Server {
     draining: AtomicBool,
 }
 
-/// What v0's `/config` tells about this server.
+/// What this server tells everybody about itself: v0's `/config`, and the release it offers.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// `server.address` of the configuration.
@@ -52,6 +53,8 @@ pub struct About {
     pub meta_dir: String,
     /// `server.tokens_file`; blank unless configured to be shown.
     pub tokens_file: String,
+    /// `server.updates_file`; its content is told, never its path.
+    pub updates_file: Option<PathBuf>,
 }
 
 impl Server {

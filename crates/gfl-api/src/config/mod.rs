@@ -4,6 +4,7 @@
 //! the programs.
 
 mod edit;
+pub mod keys;
 mod lists;
 mod nearest;
 
@@ -70,6 +71,12 @@ pub struct ServerConfig {
     pub drain_seconds: u32,
     /// Seconds before that in which it says that it is not ready and still accepts. Default 0.
     pub drain_notice_seconds: u32,
+    /// Whether clients find the server in their network. None: if others than this machine can connect at all.
+    pub discovery: Option<bool>,
+    /// The name it is found under.
+    pub discovery_name: String,
+    /// The `version.json` it serves; empty for none.
+    pub updates_file: String,
 }
 
 /// The section `client`.
@@ -108,6 +115,9 @@ impl Default for ServerConfig {
             trusted_proxies: Vec::new(),
             drain_seconds: 30,
             drain_notice_seconds: 0,
+            discovery: None,
+            discovery_name: crate::discovery::NAME_DEFAULT.into(),
+            updates_file: String::new(),
         }
     }
 }
@@ -201,6 +211,9 @@ const SERVER_KEYS: &[&str] = &[
     "trusted_proxies",
     "drain_seconds",
     "drain_notice_seconds",
+    "discovery",
+    "discovery_name",
+    "updates_file",
 ];
 
 impl Config {
@@ -307,6 +320,9 @@ impl ServerConfig {
                 "trusted_proxies" => self.trusted_proxies = value.texts()?,
                 "drain_seconds" => self.drain_seconds = value.number(u32::MAX)?,
                 "drain_notice_seconds" => self.drain_notice_seconds = value.number(u32::MAX)?,
+                "discovery" => self.discovery = Some(value.boolean()?),
+                "discovery_name" => self.discovery_name = value.text_or(&default.discovery_name)?,
+                "updates_file" => self.updates_file = value.text_or("")?,
                 _ => self.show_paths_in_config = value.boolean()?,
             }
         }

@@ -9,6 +9,7 @@ mod tokens;
 mod told;
 
 use crate::args::Args;
+use crate::discovery::Wish;
 use crate::limits::Limits;
 use crate::logs;
 use crate::server::About;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub settings: Settings,
     /// For v0's `/config`.
     pub about: About,
+    /// For `gfl discover`.
+    pub discovery: Wish,
     /// The form of the log.
     pub log: LogFormat,
     /// What is logged.
@@ -147,7 +150,18 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         server.storage_dir = folders.storage_dir.clone();
         server.meta_dir = folders.meta_dir.clone();
     }
+    let tls = matches!(server.tls(), Ok(Some(_))) && !args.plain_http;
+    let discovery = Wish::new(&server, &address.text, tls).unwrap_or_else(|why| {
+        let name = &server.discovery_name;
+        findings.push(Finding::error(
+            "server.discovery_name",
+            name,
+            why.to_string(),
+        ));
+        Wish::default()
+    });
     Plan {
+        discovery,
         about: about(&address.text, &server, &folders),
         address: address.text,
         origin: Origin {
@@ -287,6 +301,9 @@ fn about(address: &str, server: &ServerConfig, folders: &Folders) -> About {
         storage_dir: shown(&folders.storage_dir),
         meta_dir: shown(&folders.meta_dir),
         tokens_file: shown(&folders.tokens_file),
+        updates_file: Some(&server.updates_file)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
     }
 }
 

@@ -98,6 +98,18 @@ impl Plan {
         );
         line("log", &format!("{:?}", self.log).to_lowercase());
         line("log_level", &self.log_level);
+        let discovery = match self.discovery.wanted {
+            None => "unless only this machine can connect",
+            Some(true) => "on",
+            Some(false) => "off",
+        };
+        line(
+            "discovery",
+            &format!("{discovery}, as {:?}", self.discovery.name),
+        );
+        let updates = self.about.updates_file.as_deref();
+        let updates = updates.map_or_else(|| "(none)".into(), shown);
+        line("updates_file", &updates);
         let server = &self.server;
         line("connections_max", &server.connections_max);
         line(

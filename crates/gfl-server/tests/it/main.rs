@@ -9,6 +9,7 @@ mod ending;
 mod health;
 mod limits;
 mod tokens;
+mod updates;
 mod v0;
 mod v1_files;
 mod v1_many;
