@@ -117,6 +117,7 @@ impl App {
         let shared = &self.shared;
         for done in [
             shared.checkpoint_due(0).await,
+            shared.flush_access().await,
             shared.settle_round().await.map(|_| ()),
         ] {
             if let Err(error) = done {
@@ -127,7 +128,7 @@ impl App {
     }
 
     /// Runs to its end whatever becomes of the request.
-    async fn detached<T, Fut>(&self, work: impl FnOnce(Arc<Shared>) -> Fut) -> Result<T>
+    pub(crate) async fn detached<T, Fut>(&self, work: impl FnOnce(Arc<Shared>) -> Fut) -> Result<T>
     where
         T: Send + 'static,
         Fut: Future<Output = Result<T>> + Send + 'static,
@@ -147,6 +148,10 @@ impl App {
     pub fn authenticate(&self, credential: &Credential, peer: &str) -> Result<Caller> {
         self.tokens
             .authenticate(credential, peer, self.shared.clock.now_ms())
+    }
+
+    pub(crate) fn token_counts(&self) -> Option<crate::gauges::TokenCounts> {
+        self.tokens.counts(self.shared.clock.now_ms())
     }
 
     /// A fresh challenge.

@@ -32,6 +32,8 @@ pub struct Settings {
     pub upload_expiry_ms: i64,
     /// Largest file accepted, in bytes.
     pub max_file_bytes: u64,
+    /// How long rows of the access log are kept; 0 keeps none. Daily sums are kept in any case.
+    pub access_log_ms: i64,
     /// PostgreSQL URL; `None` uses SQLite in `meta_dir`.
     pub database_url: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Settings {
             undo_free_percent_min: 10,
             upload_expiry_ms: 24 * 3_600_000,
             max_file_bytes: crate::limits::FILE_BYTES_MAX,
+            access_log_ms: 30 * 24 * 3_600_000,
             database_url: None,
         }
     }

@@ -51,6 +51,9 @@ impl App {
         while shared.prune_step().await? {}
         while shared.sweep_limbo().await? {}
         shared.expire_uploads().await?;
+        shared.measure().await?;
+        shared.flush_access().await?;
+        shared.prune_access().await?;
         shared.settle_round().await?;
         Ok(())
     }

@@ -23,10 +23,13 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+pub(super) use super::counters::Counters;
+pub use super::counters::Stats;
+use super::counters::Waiting;
 pub use super::migrate::Migration;
 pub use super::value::{Row, Value};
 use super::{migrate, postgres, sqlite};
@@ -165,15 +168,14 @@ impl Db {
         }
     }
 
+    /// Transactions that wait or run now.
+    pub fn waiting(&self) -> u64 {
+        self.0.counters.waiting.load(Ordering::Relaxed)
+    }
+
     /// What this engine has done since it was opened.
     pub fn stats(&self) -> Stats {
-        let counters = &self.0.counters;
-        Stats {
-            reads: counters.reads.load(Ordering::Relaxed),
-            writes: counters.writes.load(Ordering::Relaxed),
-            commits: counters.commits.load(Ordering::Relaxed),
-            retries: counters.retries.load(Ordering::Relaxed),
-        }
+        self.0.counters.stats()
     }
 
     /// Everything generic ends here, so that the engines compile once and not per query.
@@ -202,6 +204,7 @@ impl Db {
             Mode::Write | Mode::Migrate => &self.0.counters.writes,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting::begin(&self.0.counters);
         match &self.0.engine {
             Engine::Sqlite(engine) => engine.run(mode, name, work).await,
             Engine::Postgres(engine) => engine.run(mode, name, work).await,
@@ -221,27 +224,6 @@ impl fmt::Debug for Db {
             .field("engine", &self.engine())
             .finish_non_exhaustive()
     }
-}
-
-/// Counters since the engine was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stats {
-    /// Read transactions asked for.
-    pub reads: u64,
-    /// Write transactions asked for.
-    pub writes: u64,
-    /// Commits that the engine acknowledged. On SQLite one commit carries a group of writes.
-    pub commits: u64,
-    /// Transactions begun again after a serialisation failure or a lost connection.
-    pub retries: u64,
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    reads: AtomicU64,
-    writes: AtomicU64,
-    pub(super) commits: AtomicU64,
-    pub(super) retries: AtomicU64,
 }
 
 /// What kind of transaction an engine is asked for.
