@@ -85,6 +85,9 @@ impl App {
                 Err(error) => tracing::warn!(error = ?error, "old drafts could not be removed"),
             }
         });
+        if let Err(error) = shared.measure().await {
+            tracing::warn!(error = ?error, "the room of the disk cannot be measured");
+        }
         app.jobs = Some(Jobs::start(&shared));
         Ok(Arc::new(app))
     }
@@ -251,17 +254,9 @@ impl App {
             .await
     }
 
-    /// Versions of a path, newest first; of a directory: the deleted things directly in it.
-    pub async fn versions(
-        &self,
-        caller: &Caller,
-        path: &FilePath,
-        of_directory: bool,
-        limit: usize,
-    ) -> Result<Vec<VersionInfo>> {
-        self.shared
-            .versions(caller, path, of_directory, limit)
-            .await
+    /// A page of the versions of a path, newest first; of a directory: of the deleted things directly in it.
+    pub async fn versions(&self, caller: &Caller, query: &VersionsQuery) -> Result<VersionPage> {
+        self.shared.versions(caller, query).await
     }
 
     /// Brings a kept version back (`None`: the newest deleted one).

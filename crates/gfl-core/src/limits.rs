@@ -26,6 +26,10 @@ pub const ADOPTION_QUEUE_MAX: usize = 10_000;
 pub const PRUNE_BATCH: i64 = 256;
 /// … while space is short.
 pub const PRUNE_BATCH_SHORT: i64 = 16;
+/// Events forgotten by one transaction.
+pub const EVENTS_BATCH: i64 = 1_000;
+/// Transactions in one round of forgetting, so that a large backlog holds up nothing else for long.
+pub const EVENTS_BATCHES_PER_ROUND: usize = 100;
 /// Kept content stays at least this long, however short the disk is.
 pub const KEPT_MS_MIN: i64 = 60_000;
 /// Names held in memory by one step over a large directory.
@@ -34,23 +38,7 @@ pub const LIST_CHUNK_NAMES: usize = 16_384;
 pub const CHALLENGES_MAX: usize = 10_000;
 /// Life of a challenge.
 pub const CHALLENGE_MS: i64 = 5 * 60_000;
-/// The access log is written at least this often while there is something to write …
-pub const ACCESS_FLUSH_MS: u64 = 1_000;
-/// … and when so many rows wait; also the rows of one transaction.
-pub const ACCESS_BATCH_ROWS: usize = 512;
-/// Memory of rows that wait; more are dropped and counted.
-pub const ACCESS_QUEUE_BYTES_MAX: usize = 1024 * 1024;
-/// Rows of callers nobody knows in one batch: anybody can make any number of those.
-pub const ACCESS_DENIED_ROWS_MAX: usize = 100;
-/// Bytes of one text of a row.
-pub const ACCESS_TEXT_BYTES_MAX: usize = 1024;
-/// Rows removed by one step.
-pub const ACCESS_PRUNE_ROWS: i64 = 1_000;
-/// Rows kept however young they are.
-pub const ACCESS_ROWS_MAX: i64 = 10_000_000;
-/// Users, actions and days with sums that wait to be written.
-pub const USAGE_KEYS_MAX: usize = 4_096;
-/// Days for which sums are kept.
-pub const USAGE_DAYS_MAX: i64 = 3 * 366;
-/// Rows in one page of sums or of the access log.
-pub const STATS_PAGE_ROWS_MAX: usize = 10_000;
+/// Versions in one page of a list.
+pub const VERSIONS_PAGE_MAX: usize = 1_000;
+/// Sessions in one page of a list.
+pub const UPLOADS_PAGE_MAX: usize = 1_000;

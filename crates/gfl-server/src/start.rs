@@ -183,6 +183,8 @@ fn settings(args: &Args, server: &ServerConfig, folders: &Folders) -> Result<Set
         .map(PathBuf::from);
     settings.undo_ms = i64::from(server.undo_days).saturating_mul(24 * HOUR_MS);
     settings.undo_free_percent_min = u64::from(server.undo_free_percent_min);
+    settings.events_ms = i64::from(server.event_days).saturating_mul(24 * HOUR_MS);
+    settings.events_rows_max = i64::from(server.event_rows_max);
     settings.upload_expiry_ms = i64::from(server.upload_expiry_hours).saturating_mul(HOUR_MS);
     if server.max_file_size > 0 {
         settings.max_file_bytes = server.max_file_size.min(settings.max_file_bytes);
@@ -283,6 +285,8 @@ impl Plan {
         );
         line("undo_days", &(settings.undo_ms / (24 * HOUR_MS)));
         line("undo_free_percent_min", &settings.undo_free_percent_min);
+        line("event_days", &(settings.events_ms / (24 * HOUR_MS)));
+        line("event_rows_max", &settings.events_rows_max);
         line(
             "upload_expiry_hours",
             &(settings.upload_expiry_ms / HOUR_MS),
@@ -440,10 +444,12 @@ mod tests {
 
     #[test]
     fn values_arrive_in_their_units() {
-        let config = r#"{"undo_days":1,"upload_expiry_hours":2,"max_file_size":5,"durability":"none",
+        let config = r#"{"undo_days":1,"event_days":3,"event_rows_max":7,"upload_expiry_hours":2,"max_file_size":5,"durability":"none",
                          "storage_dir":"s","show_paths_in_config":true}"#;
         let plan = plan(&args("x"), found(config)).unwrap();
         assert_eq!(plan.settings.undo_ms, 86_400_000);
+        assert_eq!(plan.settings.events_ms, 3 * 86_400_000);
+        assert_eq!(plan.settings.events_rows_max, 7);
         assert_eq!(plan.settings.upload_expiry_ms, 7_200_000);
         assert_eq!(plan.settings.max_file_bytes, 5);
         assert_eq!(plan.settings.durability, Durable::None);

@@ -11,8 +11,8 @@ use crate::{
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use nearest::nearest;
 
-use nearest::nearest;
 use std::fmt;
 
 /// The whole file.
@@ -45,6 +45,10 @@ pub struct ServerConfig {
     pub undo_days: u32,
     /// Percent of the disk to keep free: below it, kept files go earlier. Default 10.
     pub undo_free_percent_min: u32,
+    /// Days for which the record of changes is kept. Default 90.
+    pub event_days: u32,
+    /// Changes recorded at most; the oldest go first. Default 10000000.
+    pub event_rows_max: u32,
     /// Hours without activity after which an upload expires. Default 24.
     pub upload_expiry_hours: u32,
     /// Bytes of the largest file; 0 for no limit. Default 0.
@@ -81,6 +85,8 @@ impl Default for ServerConfig {
             durability: Durability::Batch,
             undo_days: 7,
             undo_free_percent_min: 10,
+            event_days: 90,
+            event_rows_max: 10_000_000,
             upload_expiry_hours: 24,
             max_file_size: 0,
             log: LogFormat::Text,
@@ -127,14 +133,28 @@ pub enum LogFormat {
 pub struct Warning {
     /// The key with its section, such as `server.adress`.
     pub key: String,
-    /// The known key that looks most like it.
-    pub nearest: Option<&'static str>,
+    /// The known key that was probably meant: with its section where that is another one.
+    pub nearest: Option<String>,
+}
+
+impl Warning {
+    /// An unknown key of the section that has `names`. One that is known in another section was put into the
+    /// wrong one.
+    fn unknown(section: &str, key: &str, names: &[&'static str]) -> Warning {
+        let elsewhere = [("server", SERVER_KEYS), ("client", CLIENT_KEYS)]
+            .into_iter()
+            .find_map(|(section, names)| Some(format!("{section}.{}", known(key, names)?)));
+        Warning {
+            key: format!("{section}{key}"),
+            nearest: elsewhere.or_else(|| nearest(key, names).map(str::to_owned)),
+        }
+    }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unknown setting {:?} is ignored", Shown::new(&self.key))?;
-        match self.nearest {
+        match &self.nearest {
             Some(name) => write!(f, "; did you mean {name:?}"),
             None => Ok(()),
         }
@@ -153,6 +173,8 @@ const SERVER_KEYS: &[&str] = &[
     "durability",
     "undo_days",
     "undo_free_percent_min",
+    "event_days",
+    "event_rows_max",
     "upload_expiry_hours",
     "max_file_size",
     "log",
@@ -172,10 +194,7 @@ impl Config {
             match known(key, SECTIONS) {
                 Some("server") => config.server.read(object(node, "server")?, &mut warnings)?,
                 Some("client") => config.client.read(object(node, "client")?, &mut warnings)?,
-                _ => warnings.push(Warning {
-                    key: key.clone(),
-                    nearest: nearest(key, SECTIONS),
-                }),
+                _ => warnings.push(Warning::unknown("", key, SECTIONS)),
             }
         }
         Ok((config, warnings))
@@ -227,10 +246,7 @@ impl ServerConfig {
         let default = Self::default();
         for (key, node) in members.iter().filter(|(_, node)| *node != Node::Null) {
             let Some(name) = known(key, SERVER_KEYS) else {
-                warnings.push(Warning {
-                    key: format!("server.{key}"),
-                    nearest: nearest(key, SERVER_KEYS),
-                });
+                warnings.push(Warning::unknown("server.", key, SERVER_KEYS));
                 continue;
             };
             let value = Value {
@@ -254,6 +270,8 @@ impl ServerConfig {
                 }
                 "undo_days" => self.undo_days = value.number(u32::MAX)?,
                 "undo_free_percent_min" => self.undo_free_percent_min = value.number(100)?,
+                "event_days" => self.event_days = value.number(u32::MAX)?,
+                "event_rows_max" => self.event_rows_max = value.number(u32::MAX)?,
                 "upload_expiry_hours" => self.upload_expiry_hours = value.number(u32::MAX)?,
                 "max_file_size" => self.max_file_size = value.number(u64::MAX)?,
                 "log" => {
@@ -291,10 +309,7 @@ impl ClientConfig {
         let default = Self::default();
         for (key, node) in members.iter().filter(|(_, node)| *node != Node::Null) {
             let Some(name) = known(key, CLIENT_KEYS) else {
-                warnings.push(Warning {
-                    key: format!("client.{key}"),
-                    nearest: nearest(key, CLIENT_KEYS),
-                });
+                warnings.push(Warning::unknown("client.", key, CLIENT_KEYS));
                 continue;
             };
             let value = Value {

@@ -5,6 +5,7 @@
 //! rows beyond the queue's limits are dropped and counted; sums are kept. A crash may lose the last second.
 //! Must not know how a request was made or answered.
 
+pub mod limits;
 mod query;
 mod recorder;
 

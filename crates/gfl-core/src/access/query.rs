@@ -1,12 +1,12 @@
 //! Asking for it. Everybody may ask about oneself; about others only who may administer.
 
+use super::limits::STATS_PAGE_ROWS_MAX;
 use super::{Access, UsageRow};
 use crate::app::{App, Caller};
 use crate::auth::Verb;
 use crate::catalog::access;
 use crate::error::{Error, Kind, Result};
 use crate::files::Shared;
-use crate::limits::STATS_PAGE_ROWS_MAX;
 use gfl_api::path::FilePath;
 
 /// Which sums. Days are counted from 1970 in UTC, both ends included.

@@ -1,14 +1,14 @@
 //! The queue between requests and the catalog, and the task that empties it.
 
+use super::limits::{
+    ACCESS_BATCH_ROWS, ACCESS_DENIED_ROWS_MAX, ACCESS_FLUSH_MS, ACCESS_PRUNE_ROWS,
+    ACCESS_QUEUE_BYTES_MAX, ACCESS_TEXT_BYTES_MAX, USAGE_DAYS_MAX, USAGE_KEYS_MAX,
+};
 use super::{Access, Action, Usage, UsageRow, day_of};
 use crate::catalog::Tx;
 use crate::catalog::access;
 use crate::error::Result;
 use crate::files::Shared;
-use crate::limits::{
-    ACCESS_BATCH_ROWS, ACCESS_DENIED_ROWS_MAX, ACCESS_FLUSH_MS, ACCESS_PRUNE_ROWS,
-    ACCESS_QUEUE_BYTES_MAX, ACCESS_ROWS_MAX, ACCESS_TEXT_BYTES_MAX, USAGE_DAYS_MAX, USAGE_KEYS_MAX,
-};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -201,11 +201,14 @@ impl Shared {
     pub(crate) async fn prune_access(&self) -> Result<()> {
         let now_ms = self.clock.now_ms();
         for _ in 0..PRUNE_STEPS_MAX {
-            let before_ms = now_ms.saturating_sub(self.settings.access_log_ms);
+            let old = (
+                now_ms.saturating_sub(self.settings.access_log_ms),
+                self.settings.access_rows_max,
+            );
             let removed = self
                 .db
-                .write("prune access", before_ms, |tx, before_ms| {
-                    Box::pin(prune_step(tx, *before_ms))
+                .write("prune access", old, |tx, (before_ms, rows_max)| {
+                    Box::pin(access::forget(tx, *before_ms, *rows_max, ACCESS_PRUNE_ROWS))
                 })
                 .await?;
             if removed < ACCESS_PRUNE_ROWS {
@@ -229,12 +232,6 @@ async fn write_batch(tx: &mut Tx<'_>, batch: &Batch) -> Result<()> {
         access::add_usage(tx, row).await?;
     }
     Ok(())
-}
-
-async fn prune_step(tx: &mut Tx<'_>, before_ms: i64) -> Result<i64> {
-    let old = access::remove_older(tx, before_ms, ACCESS_PRUNE_ROWS).await?;
-    let many = access::remove_beyond(tx, ACCESS_ROWS_MAX, ACCESS_PRUNE_ROWS).await?;
-    Ok(i64::try_from(old.max(many)).unwrap_or(i64::MAX))
 }
 
 /// Empties the queue every second, or when a batch is there, until it is told to stop; then once more.

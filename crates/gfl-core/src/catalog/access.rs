@@ -130,29 +130,38 @@ fn entry(row: &Row) -> Result<(i64, Access)> {
     Ok((row.int(0)?, access))
 }
 
-/// Removes rows older than this, oldest first and at most `count`; says how many.
-pub async fn remove_older(tx: &mut Tx<'_>, before_ms: i64, count: i64) -> Result<u64> {
-    // In the order they were written, which is that of time: no second index to keep up.
-    let removed = tx
-        .exec(
-            "DELETE FROM access_log WHERE at_ms < $1 \
-             AND id IN (SELECT id FROM access_log ORDER BY id LIMIT $2)",
-            &[before_ms.into(), count.into()],
+/// Removes the oldest rows that are from before this time or that `rows_max` others came after, at most `limit`;
+/// says how many.
+pub async fn forget(tx: &mut Tx<'_>, before_ms: i64, rows_max: i64, limit: i64) -> Result<i64> {
+    let newest = tx
+        .row(
+            "SELECT CAST(COALESCE(MAX(id), 0) AS BIGINT) FROM access_log",
+            &[],
+        )
+        .await?
+        .map_or(Ok(0), |row| row.int(0))?;
+    let surplus = newest.saturating_sub(rows_max);
+    let oldest = tx
+        .rows(
+            "SELECT id, at_ms FROM access_log ORDER BY id LIMIT $1",
+            &[limit.into()],
         )
         .await?;
-    Ok(removed)
-}
-
-/// Removes the oldest rows beyond the newest `rows_max`, at most `count`; says how many.
-pub async fn remove_beyond(tx: &mut Tx<'_>, rows_max: i64, count: i64) -> Result<u64> {
-    let removed = tx
-        .exec(
-            "DELETE FROM access_log WHERE id IN (SELECT id FROM access_log \
-             WHERE id <= (SELECT MAX(id) FROM access_log) - CAST($1 AS BIGINT) ORDER BY id LIMIT $2)",
-            &[rows_max.into(), count.into()],
-        )
-        .await?;
-    Ok(removed)
+    // In the order of ids, without an index of times. One that a clock gone wrong dated into the future goes with
+    // those after it.
+    let mut count = 0;
+    let mut last = None;
+    for (n, row) in (1..).zip(&oldest) {
+        let id = row.int(0)?;
+        if id <= surplus || row.int(1)? < before_ms {
+            (count, last) = (n, Some(id));
+        }
+    }
+    if let Some(last) = last {
+        tx.exec("DELETE FROM access_log WHERE id <= $1", &[last.into()])
+            .await?;
+    }
+    Ok(count)
 }
 
 /// Removes the sums of days before this one.

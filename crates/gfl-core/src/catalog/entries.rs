@@ -121,6 +121,14 @@ pub async fn by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<(EntryRow, String)
     .transpose()
 }
 
+/// When a row was made, unix ms.
+pub async fn created_ms(tx: &mut Tx<'_>, id: i64) -> Result<Option<i64>> {
+    let row = tx
+        .row("SELECT created_ms FROM entry WHERE id = $1", &[id.into()])
+        .await?;
+    row.map(|row| Ok(row.int(0)?)).transpose()
+}
+
 /// Where an entry is now; `None` when it is gone, or inside something deleted.
 pub async fn path_of(tx: &mut Tx<'_>, id: i64) -> Result<Option<FilePath>> {
     let mut names = Vec::new();

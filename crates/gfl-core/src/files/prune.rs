@@ -1,20 +1,27 @@
 //! What is let go: kept content past its time, or while the disk is short of space; sessions that
-//! nobody continued.
+//! nobody continued; events past their time.
 
 use super::UploadState;
 use super::rows::forget_kept;
 use super::shared::Shared;
+use crate::catalog::events::{self, Outdated};
 use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::catalog::{Tx, entries, versions};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::limits::{KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT, UPLOAD_DONE_MS};
+use crate::limits::{
+    EVENTS_BATCH, EVENTS_BATCHES_PER_ROUND, KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT,
+    UPLOAD_DONE_MS,
+};
 use crate::store::Draft;
 use gfl_api::path::FilePath;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// The first event that a follower has still to read. There are no followers yet.
+const NOBODY_FOLLOWS: i64 = i64::MAX;
 
 impl Shared {
     /// One step over kept content; true when there may be more to do.
@@ -121,6 +128,27 @@ impl Shared {
                 Box::pin(sweep_rows(tx))
             })
             .await
+    }
+
+    /// Forgets events past their time, and those beyond their number: one round of bounded batches.
+    pub(crate) async fn prune_events(&self) -> Result<()> {
+        let outdated = Outdated {
+            before_ms: self.clock.now_ms() - self.settings.events_ms,
+            rows_max: self.settings.events_rows_max,
+            keep_from: NOBODY_FOLLOWS,
+        };
+        for _ in 0..EVENTS_BATCHES_PER_ROUND {
+            let gone = self
+                .db
+                .write("prune events", outdated.clone(), |tx, outdated| {
+                    Box::pin(events::forget(tx, outdated, EVENTS_BATCH))
+                })
+                .await?;
+            if gone < EVENTS_BATCH {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Ends sessions without activity.

@@ -71,6 +71,13 @@ impl Jobs {
             |s| async move { s.measure().await },
         ));
         tasks.spawn(crate::access::run(shared.clone(), stopped.clone()));
+        tasks.spawn(repeat(
+            "prune events",
+            every(PRUNE_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.prune_events().await },
+        ));
         tasks.spawn(adopt(shared.clone(), stopped));
         Jobs {
             stop,

@@ -1,6 +1,7 @@
 //! `POST /v1/bulk/get`: many small files in one answer, in the order asked for.
 
 use super::answers::read_json;
+use super::fields;
 use crate::body::{Body, BodyError, FileBody};
 use crate::budget::Member;
 use crate::caller;
@@ -13,11 +14,12 @@ use gfl_api::http::TYPE_BULK;
 use gfl_api::limits::{BULK_FILE_BYTES_MAX, BULK_GET_PATHS_MAX, GROUP_BYTES};
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
-use gfl_api::v1::{BulkGetPath, BulkGetRequest};
+use gfl_api::v1::{AtMost, BulkGetPath, Members, Strict};
 use gfl_core::auth::Caller;
 use gfl_core::files::{Node, OpenFile};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response};
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// Files opened ahead of the one that is being sent.
@@ -34,20 +36,14 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }
-    let request: BulkGetRequest = read_json(call.take_body()).await?;
-    if request.paths.len() > BULK_GET_PATHS_MAX {
-        return Err(Failure::new(
-            Code::TooLarge,
-            format!("a bulk get has at most {BULK_GET_PATHS_MAX} paths, send several"),
-        ));
-    }
+    let wanted = wanted(read_json(call.take_body()).await?)?;
     let getter = Arc::new(Getter {
         server: Arc::clone(&call.server),
         caller,
         request_id: call.facts.id.clone(),
         member: call.server.budget.join(),
     });
-    let files = stream::iter((0..).zip(request.paths))
+    let files = stream::iter((0..).zip(wanted))
         .map(move |(index, wanted)| {
             let getter = Arc::clone(&getter);
             async move { getter.frame(index, wanted).await }
@@ -61,6 +57,37 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE_BULK));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(answer)
+}
+
+/// The body of a request, [`gfl_api::v1::BulkGetRequest`] on the wire.
+#[derive(Deserialize)]
+struct Request {
+    paths: AtMost<Strict<BulkGetPath>, BULK_GET_PATHS_MAX>,
+}
+
+impl Members for Request {
+    const MEMBERS: &'static [&'static str] = &["paths"];
+}
+
+/// What is asked for. A malformed request is refused whole: its answer would be a stream.
+fn wanted(request: Strict<Request>) -> Outcome<Vec<BulkGetPath>> {
+    fields::refuse_unknown(&request, "the body")?;
+    let paths = request.value.paths;
+    if paths.more {
+        return Err(Failure::new(
+            Code::TooLarge,
+            format!("a bulk get has at most {BULK_GET_PATHS_MAX} paths, send several"),
+        ));
+    }
+    let check = |(index, wanted): (usize, Strict<BulkGetPath>)| {
+        let place = format!("paths[{index}]");
+        fields::refuse_unknown(&wanted, &place)?;
+        if !wanted.has("path") {
+            return Err(fields::missing(&place, "path", "name a file"));
+        }
+        Ok(wanted.value)
+    };
+    paths.items.into_iter().enumerate().map(check).collect()
 }
 
 struct Getter {

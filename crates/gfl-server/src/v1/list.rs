@@ -28,11 +28,12 @@ pub(super) async fn route(call: Call, caller: Caller, dir: FilePath) -> Outcome 
         .map(|text| parse_cursor(text, &dir))
         .transpose()?;
     let streamed = fields::accepts(&call, TYPE_NDJSON);
-    let limit = if streamed {
-        LIST_PAGE_ENTRIES_DEFAULT
-    } else {
-        fields::limit(&query, LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX)?
-    };
+    if streamed && query.get("limit").is_some() {
+        return Err(Failure::invalid(
+            "a listing as application/x-ndjson is sent whole and has no limit, leave limit away",
+        ));
+    }
+    let limit = fields::limit(&query, LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX)?;
     let ask = ListQuery {
         dir,
         after,

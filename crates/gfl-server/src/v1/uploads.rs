@@ -10,13 +10,12 @@ use gfl_api::http::{
     ContentRange, GFL_FINGERPRINT, TYPE_PARTIAL_UPLOAD, UPLOAD_COMPLETE, UPLOAD_LENGTH,
     UPLOAD_OFFSET, format_boolean, parse_boolean, parse_integer,
 };
-use gfl_api::limits::{LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX};
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
 use gfl_api::v1::UploadList;
 use gfl_core::auth::{Caller, Verb};
 use gfl_core::files::{Begin, Part, UploadState, UploadStatus};
-use gfl_core::limits::FINGERPRINT_CHARS_MAX;
+use gfl_core::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PAGE_MAX};
 use http::header::{CACHE_CONTROL, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
 
@@ -126,7 +125,7 @@ fn fingerprint(text: String) -> Outcome<String> {
 
 async fn list(call: Call, caller: Caller) -> Outcome {
     let query = fields::query(&call)?;
-    let limit = fields::limit(&query, LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX)?;
+    let limit = fields::limit(&query, UPLOADS_PAGE_MAX, UPLOADS_PAGE_MAX)?;
     let uploads = call
         .app()
         .upload_list(&caller, query.get("cursor"), limit)
