@@ -4,6 +4,7 @@
 //! the programs.
 
 mod edit;
+mod metrics;
 mod nearest;
 
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use metrics::MetricsAccess;
 pub use nearest::nearest;
 
 use std::fmt;
@@ -59,6 +61,10 @@ pub struct ServerConfig {
     pub log_level: String,
     /// Whether `GET /config` shows the server's paths, as v0.1 did. Default false.
     pub show_paths_in_config: bool,
+    /// Who may read `/metrics`. Default local.
+    pub metrics: MetricsAccess,
+    /// Days for which the access log is kept; 0 for none. Default 30.
+    pub access_log_days: u32,
 }
 
 /// The section `client`.
@@ -92,6 +98,8 @@ impl Default for ServerConfig {
             log: LogFormat::Text,
             log_level: "info".into(),
             show_paths_in_config: false,
+            metrics: MetricsAccess::Local,
+            access_log_days: 30,
         }
     }
 }
@@ -180,6 +188,8 @@ const SERVER_KEYS: &[&str] = &[
     "log",
     "log_level",
     "show_paths_in_config",
+    "metrics",
+    "access_log_days",
 ];
 
 impl Config {
@@ -279,6 +289,8 @@ impl ServerConfig {
                         value.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])?
                 }
                 "log_level" => self.log_level = value.text_or(&default.log_level)?,
+                "metrics" => self.metrics = value.choice(MetricsAccess::CHOICES)?,
+                "access_log_days" => self.access_log_days = value.number(u32::MAX)?,
                 _ => self.show_paths_in_config = value.boolean()?,
             }
         }
