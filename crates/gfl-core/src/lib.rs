@@ -2,6 +2,7 @@
 //! Knows no protocol and no environment, prints nothing, reads neither clock nor randomness by itself.
 
 pub mod access;
+pub mod admin_socket;
 pub mod app;
 pub mod auth;
 pub mod catalog;
@@ -13,6 +14,7 @@ pub mod id;
 mod jobs;
 pub mod limits;
 pub mod lock;
+pub mod offline;
 pub mod policy;
 pub mod settings;
 pub mod store;

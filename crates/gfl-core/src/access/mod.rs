@@ -9,6 +9,7 @@ pub mod limits;
 mod query;
 mod recorder;
 
+pub(crate) use query::read_stats;
 pub use query::{AccessQuery, StatsQuery};
 pub(crate) use recorder::{Recorder, run};
 

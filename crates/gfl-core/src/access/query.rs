@@ -4,7 +4,7 @@ use super::limits::STATS_PAGE_ROWS_MAX;
 use super::{Access, UsageRow};
 use crate::app::{App, Caller};
 use crate::auth::Verb;
-use crate::catalog::access;
+use crate::catalog::{Db, access};
 use crate::error::{Error, Kind, Result};
 use crate::files::Shared;
 use gfl_api::path::FilePath;
@@ -63,15 +63,9 @@ impl App {
 }
 
 impl Shared {
-    async fn stats(&self, caller: &Caller, mut query: StatsQuery) -> Result<Vec<UsageRow>> {
-        query.who = visible(caller, query.who)?;
-        query.limit = query.limit.clamp(1, STATS_PAGE_ROWS_MAX);
+    async fn stats(&self, caller: &Caller, query: StatsQuery) -> Result<Vec<UsageRow>> {
         self.flush_before_reading().await;
-        self.db
-            .read("stats", query, |tx, query| {
-                Box::pin(access::usage(tx, query))
-            })
-            .await
+        read_stats(&self.db, caller, query).await
     }
 
     async fn access_rows(
@@ -95,6 +89,20 @@ impl Shared {
             tracing::warn!(error = ?error, "the answer lacks what could not be written yet");
         }
     }
+}
+
+/// The sums as they stand in the catalog.
+pub(crate) async fn read_stats(
+    db: &Db,
+    caller: &Caller,
+    mut query: StatsQuery,
+) -> Result<Vec<UsageRow>> {
+    query.who = visible(caller, query.who)?;
+    query.limit = query.limit.clamp(1, STATS_PAGE_ROWS_MAX);
+    db.read("stats", query, |tx, query| {
+        Box::pin(access::usage(tx, query))
+    })
+    .await
 }
 
 /// Whose rows to show.

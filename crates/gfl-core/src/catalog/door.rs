@@ -160,6 +160,38 @@ impl Db {
         }
     }
 
+    /// What is damaged, by the engine's own check of a single file's structure; empty when nothing is. PostgreSQL
+    /// watches over its files itself: there it only says that the server answers.
+    ///
+    /// # Errors
+    /// The check itself could not be made.
+    pub async fn check(&self) -> Result<Vec<String>, DbError> {
+        let sqlite = matches!(self.0.engine, Engine::Sqlite(_));
+        let sql = if sqlite {
+            "PRAGMA quick_check(20)"
+        } else {
+            "SELECT CAST('ok' AS TEXT)"
+        };
+        self.read("check", sql, |tx, sql| {
+            Box::pin(async move {
+                let rows = tx.rows(sql, &[]).await?;
+                let lines: Result<Vec<String>, DbError> =
+                    rows.iter().map(|row| row.text(0)).collect();
+                Ok(lines?.into_iter().filter(|line| line != "ok").collect())
+            })
+        })
+        .await
+    }
+
+    /// The version the schema is at.
+    ///
+    /// # Errors
+    /// [`DbErrorKind::Internal`] when it never was migrated.
+    pub async fn schema(&self) -> Result<u32, DbError> {
+        self.read("schema", (), |tx, ()| Box::pin(migrate::version(tx)))
+            .await
+    }
+
     /// `"sqlite"` or `"postgres"`, for logs and metrics; never for choosing a query.
     pub fn engine(&self) -> &'static str {
         match self.0.engine {
