@@ -9,6 +9,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -29,7 +30,7 @@ enum Source {
 
 struct Inner {
     source: Source,
-    taken_bytes: u64,
+    taken_bytes: Arc<AtomicU64>,
     started: bool,
     ended: bool,
 }
@@ -44,6 +45,16 @@ pub struct RequestBody {
 pub struct Rest {
     inner: Option<Arc<Mutex<Inner>>>,
     declared_bytes: Option<u64>,
+}
+
+/// Counts the bytes of a body while they arrive.
+pub struct Received(Option<Arc<AtomicU64>>);
+
+impl Received {
+    /// The bytes so far; none where there is no body.
+    pub fn bytes(&self) -> Option<u64> {
+        self.0.as_ref().map(|bytes| bytes.load(Relaxed))
+    }
 }
 
 /// Why a body could not be read whole.
@@ -91,7 +102,7 @@ impl RequestBody {
     fn of(source: Source, declared_bytes: Option<u64>) -> RequestBody {
         let inner = Inner {
             source,
-            taken_bytes: 0,
+            taken_bytes: Arc::default(),
             started: false,
             ended: false,
         };
@@ -104,6 +115,12 @@ impl RequestBody {
     /// Content-Length, or zero without a body; `None` when it is chunked.
     pub fn declared_bytes(&self) -> Option<u64> {
         self.declared_bytes
+    }
+
+    /// The counter of what arrives.
+    pub fn received(&self) -> Received {
+        let inner = self.inner.as_ref();
+        Received(inner.map(|inner| Arc::clone(&lock(inner).taken_bytes)))
     }
 
     /// The part that stays with the connection.
@@ -166,7 +183,7 @@ impl Rest {
             }
             let left = self
                 .declared_bytes
-                .map(|n| n.saturating_sub(state.taken_bytes));
+                .map(|n| n.saturating_sub(state.taken_bytes.load(Relaxed)));
             // Reading now would invite a client that waits for "100 Continue" to send what nobody wants.
             if (expects_continue && !state.started) || left.is_none_or(|n| n > DRAIN_BYTES_MAX) {
                 return false;
@@ -216,7 +233,9 @@ impl Inner {
             };
             match &piece {
                 None => self.ended = true,
-                Some(Ok(bytes)) => self.taken_bytes += bytes.len() as u64,
+                Some(Ok(bytes)) => {
+                    self.taken_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                }
                 Some(Err(_)) => {}
             }
             if let Source::Socket(body) = &self.source

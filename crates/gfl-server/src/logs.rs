@@ -1,6 +1,6 @@
 //! The log: text or JSON on stderr, at the level of the configuration.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
 use std::io::IsTerminal;
 use tracing::level_filters::LevelFilter;
@@ -11,7 +11,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// Starts logging. `level` is a level (`info`), or targets with levels (`gfl_core=debug,hyper=info`).
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let log = tracing_subscriber::registry().with(filter(level)?);
+    let filter = filter(level).map_err(|why| anyhow!("server.log_level {level:?}: {why}"))?;
+    let log = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
         LogFormat::Text => log
@@ -25,20 +26,19 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
     .context("cannot start logging")
 }
 
-/// A plain level is for our own crates; libraries then only say what is wrong.
-pub fn filter(level: &str) -> Result<Targets> {
+/// A plain level is for our own crates; libraries then only say what is wrong. The error says what it may be.
+pub fn filter(level: &str) -> Result<Targets, &'static str> {
     if let Ok(own) = level.parse::<LevelFilter>() {
         return Ok(Targets::new()
             .with_default(own.min(LevelFilter::WARN))
             .with_target("gfl", own));
     }
-    let wrong =
-        || format!("server.log_level {level:?} is none of off, error, warn, info, debug, trace");
+    const WRONG: &str = "is none of off, error, warn, info, debug, trace";
     // Alone, a word that is no level would be taken for the name of a target.
     if level.split(',').any(|part| !part.contains('=')) {
-        bail!(wrong());
+        return Err(WRONG);
     }
-    level.parse().with_context(wrong)
+    level.parse().map_err(|_| WRONG)
 }
 
 #[cfg(test)]

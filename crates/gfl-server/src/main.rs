@@ -5,8 +5,11 @@ use anyhow::{Context, Result};
 use gfl_core::App;
 use gfl_core::clock::SystemClock;
 use gfl_server::args::{self, Args, Asked};
+use gfl_server::first::Tell;
+use gfl_server::signals::Signals;
 use gfl_server::start::{self, Plan};
 use gfl_server::{Server, allocator, first, listen, logs, ui};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +25,7 @@ const BLOCKED_MS_MAX: u64 = 2_000;
 
 fn main() -> ExitCode {
     allocator::tune();
+    let signals = Signals::now();
     let given: Vec<String> = std::env::args_os()
         .skip(1)
         .map(|arg| arg.to_string_lossy().into_owned())
@@ -36,29 +40,36 @@ fn main() -> ExitCode {
             ui::err(&stderr);
             ExitCode::from(code)
         }
-        Asked::Run(args) => match run(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                ui::fatal(&format!("{error:#}"));
-                ExitCode::FAILURE
-            }
-        },
+        Asked::Run(args) => run(&args, signals).unwrap_or_else(|error| {
+            ui::fatal(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }),
     }
 }
 
-fn run(args: &Args) -> Result<()> {
-    let config = start::read_config(args)?;
-    let plan = start::plan(args, config)?;
+fn run(args: &Args, signals: Signals) -> Result<ExitCode> {
+    let mut plan = start::plan(args, start::read_config(args)?);
+    plan.look();
     if args.check {
         ui::out(&plan.describe());
-        return Ok(());
+    } else if plan.is_refused() {
+        for finding in plan.findings.iter().filter(|finding| finding.fatal) {
+            ui::fatal(&finding.to_string());
+        }
     }
+    if plan.is_refused() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !args.check {
+        start(args, &plan, signals)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(args: &Args, plan: &Plan, signals: Signals) -> Result<()> {
     logs::init(plan.log, &plan.log_level)?;
-    if plan.first_start {
-        ui::out(&first::prepare(&plan)?);
-    }
-    for warning in &plan.warnings {
-        tracing::warn!("{warning}");
+    for finding in &plan.findings {
+        tracing::warn!("{finding}");
     }
     start::raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -68,13 +79,19 @@ fn run(args: &Args) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(&plan));
+    let tell = if args.print_token || std::io::stdout().is_terminal() {
+        Tell::Shown
+    } else {
+        Tell::InFile
+    };
+    let outcome = runtime.block_on(serve(plan, tell, signals));
     runtime.shutdown_timeout(Duration::from_millis(BLOCKED_MS_MAX));
     outcome
 }
 
-async fn serve(plan: &Plan) -> Result<()> {
-    // Bound before anything is opened: a second server on this address must not touch the first one's folders.
+async fn serve(plan: &Plan, tell: Tell, signals: Signals) -> Result<()> {
+    // Bound before anything is opened or written: a second server on this address must not touch the first one's
+    // folders, and an address that is taken leaves nothing behind.
     let listener = listen::bind(&plan.address).await.with_context(|| {
         format!(
             "cannot listen on {}, choose another server.address",
@@ -87,50 +104,29 @@ async fn serve(plan: &Plan) -> Result<()> {
     let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
         .await
         .map_err(start::open_failed)?;
+    if plan.first_start {
+        match first::prepare(plan, address, tell) {
+            Ok(told) => ui::out(&told),
+            Err(error) => {
+                app.close().await;
+                return Err(error);
+            }
+        }
+    }
     let server = Server::new(Arc::clone(&app), plan.about.clone());
+    let signals = signals.listen();
     ui::out(&plan.started(address));
-    ui::err(&plan.unsafe_notes(address));
-    let drained = listen::serve(listener, server, stop_signal(), DRAIN_MS_MAX).await;
+    let watched = Arc::clone(&server);
+    let watch = tokio::spawn(async move { watched.tokens.run().await });
+    let drained = listen::serve(listener, server, signals.stop(), DRAIN_MS_MAX).await;
     if !drained {
         tracing::warn!(
             "requests still running after {} s were cut off",
             DRAIN_MS_MAX / 1000
         );
     }
+    watch.abort();
     app.close().await;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Resolves at the first stop signal. The second one ends the process at once.
-async fn stop_signal() {
-    let signal = next_signal().await;
-    tracing::info!("{signal}: finishing what runs, send it again to end at once");
-    tokio::spawn(async {
-        next_signal().await;
-        std::process::exit(130);
-    });
-}
-
-#[cfg(unix)]
-async fn next_signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => signal.recv().await,
-            // Without a handler the default action ends the process, which is right too.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = wait(SignalKind::terminate()) => "SIGTERM",
-        _ = wait(SignalKind::interrupt()) => "SIGINT",
-        _ = wait(SignalKind::hangup()) => "SIGHUP",
-    }
-}
-
-#[cfg(not(unix))]
-async fn next_signal() -> &'static str {
-    let _ = tokio::signal::ctrl_c().await;
-    "Ctrl-C"
 }

@@ -1,13 +1,17 @@
 //! What all requests share, and one request as handlers see it. Knows no route and no socket.
 
 use crate::budget::Budget;
+use crate::facts::Facts;
 use crate::incoming::RequestBody;
+use crate::readiness::Readiness;
+use crate::tokens_watch::TokenWatch;
+use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 /// Bytes of bulk files that wait in memory to be stored, over all bulk requests.
@@ -23,6 +27,10 @@ pub struct Server {
     pub bulk_bytes: Arc<Semaphore>,
     /// What v0's `/config` tells.
     pub about: About,
+    /// The state of `tokens.json`.
+    pub tokens: TokenWatch,
+    /// Whether requests can be served.
+    pub readiness: Readiness,
     draining: AtomicBool,
 }
 
@@ -42,7 +50,10 @@ pub struct About {
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
+        let settings = app.settings();
         Arc::new(Server {
+            tokens: TokenWatch::new(settings.tokens_file.clone()),
+            readiness: Readiness::new(settings),
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
@@ -80,17 +91,6 @@ pub struct Call {
     pub facts: Arc<Facts>,
 }
 
-/// What the log line of a request tells beyond its status; filled in on the way.
-#[derive(Debug, Default)]
-pub struct Facts {
-    /// `X-Request-Id`.
-    pub id: String,
-    /// The authenticated user.
-    pub who: OnceLock<String>,
-    /// The route, without anything of the caller's in it.
-    pub route: OnceLock<&'static str>,
-}
-
 impl Call {
     /// The application.
     pub fn app(&self) -> &App {
@@ -100,6 +100,11 @@ impl Call {
     /// Names the route in the log.
     pub fn route(&self, route: &'static str) {
         let _ = self.facts.route.set(route);
+    }
+
+    /// Names the file or folder in the log.
+    pub fn names(&self, path: &FilePath) {
+        self.facts.names(path.as_str());
     }
 
     /// Takes the body out.

@@ -20,7 +20,7 @@ const VERBS: &str = "op is delete, mkdir, move, copy, stat or restore";
 /// Answers a batch.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/batch");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }
@@ -33,6 +33,7 @@ pub(super) async fn route(mut call: Call) -> Outcome {
             format!("a batch has at most {BATCH_OPS_MAX} operations, send several"),
         ));
     }
+    let many = call.facts.many();
     let mut results = Vec::with_capacity(ops.items.len());
     for (index, op) in (0..).zip(&ops.items) {
         let done = match check(op, index) {
@@ -40,18 +41,24 @@ pub(super) async fn route(mut call: Call) -> Outcome {
             Err(failure) => Err(failure),
         };
         let result = match done {
-            Ok((status, entry)) => BatchResult {
-                index,
-                status,
-                entry,
-                problem: None,
-            },
-            Err(failure) => BatchResult {
-                index,
-                status: failure.status(),
-                entry: None,
-                problem: Some(failure.into_problem(&call.facts.id)),
-            },
+            Ok((status, entry)) => {
+                many.done();
+                BatchResult {
+                    index,
+                    status,
+                    entry,
+                    problem: None,
+                }
+            }
+            Err(failure) => {
+                many.failed(&op.value.path, failure.code().as_str());
+                BatchResult {
+                    index,
+                    status: failure.status(),
+                    entry: None,
+                    problem: Some(failure.into_problem(&call.facts.id)),
+                }
+            }
         };
         results.push(result);
     }

@@ -5,6 +5,7 @@ use super::fields;
 use crate::body::{Body, BodyError, FileBody};
 use crate::budget::Member;
 use crate::caller;
+use crate::facts::Facts;
 use crate::problem::{Failure, Outcome};
 use crate::server::{Call, Server};
 use bytes::{Bytes, BytesMut};
@@ -32,15 +33,16 @@ const NOT_MODIFIED: u16 = 304;
 /// Answers a bulk get.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/bulk/get");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }
     let wanted = wanted(read_json(call.take_body()).await?)?;
+    call.facts.many();
     let getter = Arc::new(Getter {
         server: Arc::clone(&call.server),
         caller,
-        request_id: call.facts.id.clone(),
+        facts: Arc::clone(&call.facts),
         member: call.server.budget.join(),
     });
     let files = stream::iter((0..).zip(wanted))
@@ -93,7 +95,7 @@ fn wanted(request: Strict<Request>) -> Outcome<Vec<BulkGetPath>> {
 struct Getter {
     server: Arc<Server>,
     caller: Caller,
-    request_id: String,
+    facts: Arc<Facts>,
     member: Member,
 }
 
@@ -118,10 +120,16 @@ impl Getter {
     /// The frame of one path; what fails becomes an error frame and stops no other.
     async fn frame(&self, index: u32, wanted: BulkGetPath) -> Frame {
         match self.open(index, &wanted).await {
-            Ok(frame) => frame,
+            Ok(frame) => {
+                self.facts.many().done();
+                frame
+            }
             Err(failure) => {
                 let status = failure.status();
-                let problem = failure.into_problem(&self.request_id);
+                let problem = failure.into_problem(&self.facts.id);
+                self.facts
+                    .many()
+                    .failed(&wanted.path, problem.code.as_str());
                 error_frame(
                     index,
                     wanted.path,

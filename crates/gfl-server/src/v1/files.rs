@@ -17,8 +17,9 @@ use http::{Method, StatusCode};
 /// Answers a request for what is below `/v1/files/`.
 pub(super) async fn route(call: Call, rest: &str) -> Outcome {
     call.route("/v1/files/{path}");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     let (path, is_dir) = FilePath::from_url(rest)?;
+    call.names(&path);
     match (call.method.clone(), is_dir) {
         (Method::GET | Method::HEAD, false) => get(call, caller, path).await,
         (Method::PUT, false) => put(call, caller, path).await,

@@ -15,8 +15,9 @@ use http::{Method, Response, StatusCode};
 /// Answers a request for what is below `/v1/meta/`.
 pub(super) async fn route(mut call: Call, rest: &str) -> Outcome {
     call.route("/v1/meta/{path}");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     let (path, _) = FilePath::from_url(rest)?;
+    call.names(&path);
     match call.method {
         Method::GET | Method::HEAD => Ok(answer(&call.app().stat(&caller, &path).await?)),
         Method::PATCH => {

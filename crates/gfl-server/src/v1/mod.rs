@@ -35,7 +35,7 @@ async fn dispatch(call: Call, rest: &str) -> Outcome {
     };
     match (resource, below) {
         ("", None) => identity::capabilities(&call),
-        ("me", None) => identity::me(&call),
+        ("me", None) => identity::me(&call).await,
         ("files", below) => files::route(call, below.unwrap_or_default()).await,
         ("uploads", None | Some("")) => uploads::collection(call).await,
         ("uploads", Some(id)) => uploads::one(call, id).await,

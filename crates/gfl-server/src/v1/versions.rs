@@ -16,8 +16,9 @@ use http::{Method, StatusCode};
 /// Answers a request for what is below `/v1/versions/`.
 pub(super) async fn route(call: Call, rest: &str) -> Outcome {
     call.route("/v1/versions/{path}");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     let (path, is_dir) = FilePath::from_url(rest)?;
+    call.names(&path);
     let query = fields::query(&call)?;
     match call.method {
         Method::GET | Method::HEAD => {

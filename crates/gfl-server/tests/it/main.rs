@@ -6,6 +6,7 @@
 mod common;
 mod connection;
 mod health;
+mod tokens;
 mod v0;
 mod v1_files;
 mod v1_many;
