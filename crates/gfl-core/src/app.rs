@@ -168,6 +168,11 @@ impl App {
         self.shared.ready().await
     }
 
+    /// The time, unix ms.
+    pub fn now_ms(&self) -> i64 {
+        self.shared.clock.now_ms()
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings

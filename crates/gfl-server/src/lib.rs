@@ -23,6 +23,7 @@ pub mod router;
 pub mod server;
 pub mod signals;
 pub mod start;
+pub mod tell;
 pub mod tokens_file;
 pub mod tokens_watch;
 pub mod ui;

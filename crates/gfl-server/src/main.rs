@@ -114,6 +114,9 @@ async fn serve(plan: &Plan, tell: Tell, signals: Signals) -> Result<()> {
         }
     }
     let server = Server::new(Arc::clone(&app), plan.about.clone());
+    server.set_metrics_access(plan.metrics);
+    #[cfg(unix)]
+    let admin = listen::AdminSocket::open(&server);
     let signals = signals.listen();
     ui::out(&plan.started(address));
     let watched = Arc::clone(&server);
@@ -126,6 +129,8 @@ async fn serve(plan: &Plan, tell: Tell, signals: Signals) -> Result<()> {
         );
     }
     watch.abort();
+    #[cfg(unix)]
+    drop(admin);
     app.close().await;
     tracing::info!("stopped");
     Ok(())

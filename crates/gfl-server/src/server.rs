@@ -4,14 +4,17 @@ use crate::budget::Budget;
 use crate::facts::Facts;
 use crate::incoming::RequestBody;
 use crate::readiness::Readiness;
+use crate::tell::classify::{Direction, purpose};
+use crate::tell::meters::Meters;
 use crate::tokens_watch::TokenWatch;
+use gfl_api::config::MetricsAccess;
 use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
 /// Bytes of bulk files that wait in memory to be stored, over all bulk requests.
@@ -31,6 +34,9 @@ pub struct Server {
     pub tokens: TokenWatch,
     /// Whether requests can be served.
     pub readiness: Readiness,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    metrics_access: RwLock<MetricsAccess>,
     draining: AtomicBool,
 }
 
@@ -57,9 +63,27 @@ impl Server {
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
+            meters: Meters::new(),
+            metrics_access: RwLock::default(),
             about,
             draining: AtomicBool::new(false),
         })
+    }
+
+    /// Who may read `/metrics`.
+    pub fn metrics_access(&self) -> MetricsAccess {
+        *self
+            .metrics_access
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on these may read `/metrics`.
+    pub fn set_metrics_access(&self, access: MetricsAccess) {
+        *self
+            .metrics_access
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = access;
     }
 
     /// From now on the server is not ready, and finishes what runs.
@@ -79,6 +103,10 @@ pub struct Call {
     pub server: Arc<Server>,
     /// Who sent it, without port.
     pub peer: IpAddr,
+    /// It comes from this machine itself, not by way of a proxy.
+    pub is_local: bool,
+    /// It comes from the administrator's socket.
+    pub is_admin: bool,
     /// The method.
     pub method: Method,
     /// The target as it came.
@@ -107,8 +135,15 @@ impl Call {
         self.facts.names(path.as_str());
     }
 
-    /// Takes the body out.
+    /// Takes the body out. Content is counted from here on.
     pub fn take_body(&mut self) -> RequestBody {
+        let route = self.facts.route_or_none();
+        let transfer = purpose(route, &self.method, self.uri.path()).transfer;
+        if let Some(transfer) = transfer.filter(|t| t.direction == Direction::Up) {
+            let meters = &self.server.meters;
+            self.facts.moves(meters, transfer);
+            self.body.count_into(meters.bytes(transfer));
+        }
         std::mem::replace(&mut self.body, RequestBody::empty())
     }
 

@@ -65,6 +65,9 @@ pub struct AccessEntry {
     pub failed: u64,
     /// Bytes of content as they went over the wire.
     pub bytes: u64,
+    /// The size of the file that was stored, perhaps with the bytes of requests before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
     /// Duration.
     pub ms: u64,
     /// The request's id, as in the log.

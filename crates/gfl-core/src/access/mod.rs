@@ -89,6 +89,8 @@ pub struct Access {
     pub failed: u64,
     /// Bytes of content moved, as they went over the wire.
     pub bytes: u64,
+    /// The size of the file that was stored, perhaps with the bytes of requests before.
+    pub size: Option<u64>,
     /// Duration.
     pub ms: u64,
     /// The request's id.
@@ -118,17 +120,25 @@ impl Access {
 
     /// Whether it gets a row: what nothing else remembers, and uploads.
     fn is_kept(&self) -> bool {
-        let kind = matches!(
-            self.action,
-            Action::Download | Action::Upload | Action::Login
-        );
-        kind || self.is_denied()
+        let ended = self.files > 0 || self.usage().errors > 0;
+        match self.action {
+            Action::Download => ended || self.bytes > 0,
+            // A part that arrived is one of many.
+            Action::Upload => ended,
+            Action::Login => true,
+            Action::Change | Action::Look | Action::Other => self.is_denied(),
+        }
     }
 }
 
 /// The day of a time, counted from 1970 in UTC.
 pub fn day_of(at_ms: i64) -> i64 {
     at_ms.div_euclid(DAY_MS)
+}
+
+/// When a day begins, unix ms.
+pub fn day_start_ms(day: i64) -> i64 {
+    day.saturating_mul(DAY_MS)
 }
 
 /// Sums.

@@ -8,8 +8,8 @@ use crate::error::Result;
 pub async fn insert(tx: &mut Tx<'_>, a: &Access) -> Result<()> {
     tx.exec(
         "INSERT INTO access_log \
-         (at_ms, who, token, peer, action, path, status, complete, files, failed, bytes, ms, request) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         (at_ms, who, token, peer, action, path, status, complete, files, failed, bytes, size, ms, request) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         &[
             a.at_ms.into(),
             a.who.as_str().into(),
@@ -22,6 +22,7 @@ pub async fn insert(tx: &mut Tx<'_>, a: &Access) -> Result<()> {
             Value::u64(a.files)?,
             Value::u64(a.failed)?,
             Value::u64(a.bytes)?,
+            a.size.map(Value::u64).transpose()?.unwrap_or(Value::Null),
             Value::u64(a.ms)?,
             a.request.as_str().into(),
         ],
@@ -95,7 +96,8 @@ fn usage_row(row: &Row) -> Result<UsageRow> {
 pub async fn entries(tx: &mut Tx<'_>, query: &AccessQuery) -> Result<Vec<(i64, Access)>> {
     let rows = tx
         .rows(
-            "SELECT id, at_ms, who, token, peer, action, path, status, complete, files, failed, bytes, ms, request \
+            "SELECT id, at_ms, who, token, peer, action, path, status, complete, files, failed, bytes, size, ms, \
+             request \
              FROM access_log WHERE at_ms >= $1 AND at_ms < $2 AND (CAST($3 AS BIGINT) = 0 OR who = $4) \
              AND id < $5 ORDER BY id DESC LIMIT $6",
             &[
@@ -124,8 +126,9 @@ fn entry(row: &Row) -> Result<(i64, Access)> {
         files: row.u64(9)?,
         failed: row.u64(10)?,
         bytes: row.u64(11)?,
-        ms: row.u64(12)?,
-        request: row.text(13)?,
+        size: row.opt_u64(12)?,
+        ms: row.u64(13)?,
+        request: row.text(14)?,
     };
     Ok((row.int(0)?, access))
 }

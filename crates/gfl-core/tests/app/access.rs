@@ -33,6 +33,7 @@ fn access(who: &str, action: Action, bytes: u64) -> Access {
         files: 1,
         failed: 0,
         bytes,
+        size: None,
         ms: 5,
         request: "r".to_owned(),
     }

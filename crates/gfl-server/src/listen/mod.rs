@@ -4,7 +4,12 @@
 //! A connection is one small task: hyper's state plus a boxed future while a request runs. The socket comes back
 //! when hyper is done with it ([`http1::Connection::into_parts`]); idle parking can later use the same seam.
 
+#[cfg(unix)]
+mod admin;
 mod socket;
+
+#[cfg(unix)]
+pub use admin::AdminSocket;
 
 use crate::body::Body;
 use crate::incoming::RequestBody;

@@ -86,6 +86,10 @@ impl Plan {
         line("event_days", &(settings.events_ms / (24 * HOUR_MS)));
         line("event_rows_max", &settings.events_rows_max);
         line(
+            "access_log_days",
+            &(settings.access_log_ms / (24 * HOUR_MS)),
+        );
+        line(
             "upload_expiry_hours",
             &(settings.upload_expiry_ms / HOUR_MS),
         );
@@ -98,6 +102,7 @@ impl Plan {
         );
         line("log", &format!("{:?}", self.log).to_lowercase());
         line("log_level", &self.log_level);
+        line("metrics", &format!("{:?}", self.metrics).to_lowercase());
         line("show_paths_in_config", &self.show_paths);
         text
     }

@@ -281,7 +281,10 @@ mod tests {
         let meters = Meters::new();
         let (one, two) = (meters.begin(Direction::Up), meters.begin(Direction::Up));
         assert_eq!(
-            (meters.running(Direction::Up), meters.running(Direction::Down)),
+            (
+                meters.running(Direction::Up),
+                meters.running(Direction::Down)
+            ),
             (2, 0)
         );
         drop(one);

@@ -52,7 +52,7 @@ async fn admit(call: &Call) -> Outcome<()> {
     if open {
         return Ok(());
     }
-    let caller = caller::for_v1(call)?;
+    let caller = caller::for_v1(call).await?;
     if caller.may(Verb::Metrics, &FilePath::root()).is_ok() {
         return Ok(());
     }
@@ -114,7 +114,8 @@ fn transfers(page: &mut Page, meters: &Meters) {
         ];
         family.sample(&labels, meters.bytes_so_far(direction, protocol));
     }
-    let help = "Files whose transfer has ended; a range up to the end of a file counts as the file.";
+    let help =
+        "Files whose transfer has ended; a range up to the end of a file counts as the file.";
     let mut family = page.counter("gfl_transfers", help);
     for (direction, protocol) in every() {
         for (result, count) in RESULTS
@@ -131,7 +132,10 @@ fn transfers(page: &mut Page, meters: &Meters) {
     }
     let mut family = page.gauge("gfl_transfers_active", "Requests that move content now.");
     for direction in Direction::ALL {
-        family.sample(&[("direction", direction.name())], meters.running(direction));
+        family.sample(
+            &[("direction", direction.name())],
+            meters.running(direction),
+        );
     }
 }
 
@@ -146,10 +150,7 @@ fn uploads(page: &mut Page, meters: &Meters, gauges: &Gauges) {
     for protocol in Protocol::ALL {
         let files = meters.files_so_far(Direction::Up, protocol);
         for (result, count) in RESULTS.into_iter().zip(files) {
-            family.sample(
-                &[("protocol", protocol.name()), ("result", result)],
-                count,
-            );
+            family.sample(&[("protocol", protocol.name()), ("result", result)], count);
         }
     }
     for (result, count) in [
@@ -213,11 +214,7 @@ fn inside(page: &mut Page, gauges: &Gauges) {
                 "Room left there for this server.",
                 space.free_bytes,
             ),
-            (
-                "gfl_storage_used_bytes",
-                "Used there, by whatever.",
-                used,
-            ),
+            ("gfl_storage_used_bytes", "Used there, by whatever.", used),
         ] {
             page.gauge(name, help).sample(&[], value);
         }
@@ -254,8 +251,16 @@ fn process(page: &mut Page, process: &Process) {
             "Virtual memory.",
             process.virtual_bytes,
         ),
-        ("process_open_fds", "File descriptors open.", process.fds_open),
-        ("process_max_fds", "File descriptors allowed.", process.fds_max),
+        (
+            "process_open_fds",
+            "File descriptors open.",
+            process.fds_open,
+        ),
+        (
+            "process_max_fds",
+            "File descriptors allowed.",
+            process.fds_max,
+        ),
         ("process_threads", "Threads.", process.threads),
     ] {
         if let Some(value) = value {

@@ -3,6 +3,7 @@
 //! Must not decide anything a client can see, but who may read the metrics.
 
 pub mod classify;
+pub mod ended;
 pub mod meters;
 pub mod metrics;
 pub mod page;

@@ -219,9 +219,10 @@ impl Family<'_> {
 
 /// The unit that a name ends with.
 fn unit(name: &str) -> Option<&'static str> {
-    ["seconds", "bytes"]
-        .into_iter()
-        .find(|unit| name.strip_suffix(unit).is_some_and(|rest| rest.ends_with('_')))
+    ["seconds", "bytes"].into_iter().find(|unit| {
+        name.strip_suffix(unit)
+            .is_some_and(|rest| rest.ends_with('_'))
+    })
 }
 
 fn escaped(text: &str, quotes: bool) -> String {

@@ -63,10 +63,16 @@ fn parse(stat: &str, ticks_per_s: u64, page_bytes: u64, boot_s: Option<f64>) -> 
     };
     // The first of these is field 3.
     let fields: Vec<&str> = rest.split_whitespace().collect();
-    let number = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<u64>().ok());
+    let number = |field: usize| {
+        fields
+            .get(field - 3)
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let seconds = |ticks: u64| ticks as f64 / ticks_per_s as f64;
     Process {
-        cpu_s: number(14).zip(number(15)).map(|(user, system)| seconds(user + system)),
+        cpu_s: number(14)
+            .zip(number(15))
+            .map(|(user, system)| seconds(user + system)),
         threads: number(20),
         start_s: number(22)
             .zip(boot_s)

@@ -13,6 +13,7 @@ CREATE TABLE access_log (
   files BIGINT NOT NULL,
   failed BIGINT NOT NULL,
   bytes BIGINT NOT NULL,
+  size BIGINT,
   ms BIGINT NOT NULL,
   request TEXT NOT NULL
 );
