@@ -36,6 +36,10 @@ pub struct Settings {
     pub upload_expiry_ms: i64,
     /// Largest file accepted, in bytes.
     pub max_file_bytes: u64,
+    /// How long rows of the access log are kept; 0 keeps none. Daily sums are kept in any case.
+    pub access_log_ms: i64,
+    /// … but no more rows than this.
+    pub access_rows_max: i64,
     /// PostgreSQL URL; `None` uses SQLite in `meta_dir`.
     pub database_url: Option<String>,
 }
@@ -54,6 +58,8 @@ impl Settings {
             events_rows_max: 10_000_000,
             upload_expiry_ms: 24 * 3_600_000,
             max_file_bytes: crate::limits::FILE_BYTES_MAX,
+            access_log_ms: 30 * 24 * 3_600_000,
+            access_rows_max: crate::access::limits::ACCESS_ROWS_MAX,
             database_url: None,
         }
     }

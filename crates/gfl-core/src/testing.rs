@@ -51,9 +51,17 @@ impl App {
         while shared.prune_step().await? {}
         while shared.sweep_limbo().await? {}
         shared.expire_uploads().await?;
+        shared.measure().await?;
+        shared.flush_access().await?;
+        shared.prune_access().await?;
         shared.prune_events().await?;
         shared.settle_round().await?;
         Ok(())
+    }
+
+    /// Only the writing of what was recorded.
+    pub async fn flush_access(&self) -> Result<()> {
+        self.shared.flush_access().await
     }
 
     /// Only the checkpoints.

@@ -2,6 +2,7 @@
 
 use crate::problem::{Failure, TextFailure};
 use crate::server::Call;
+use crate::tell::meters::auth_reason;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gfl_api::problem::Code;
@@ -28,6 +29,17 @@ pub enum Denied {
     Refused(gfl_core::Error),
 }
 
+impl Denied {
+    /// For the metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Denied::Missing => "missing",
+            Denied::Format | Denied::ChallengeFormat => "malformed",
+            Denied::Refused(error) => auth_reason(error),
+        }
+    }
+}
+
 /// A refusal is asked about again after this long while the token file is being rewritten: a little more than the
 /// core's own interval.
 const ASK_AGAIN_MS: u64 = 250;
@@ -36,6 +48,25 @@ const ASK_AGAIN_MS_MAX: u64 = 3_000;
 
 /// Who calls.
 pub async fn authenticate(call: &Call) -> Result<Caller, Denied> {
+    match recognise(call).await {
+        Ok(caller) => {
+            let _ = call.facts.who.set(caller.user().to_owned());
+            if let Some(token) = caller.token() {
+                let _ = call.facts.token.set(token.to_owned());
+            }
+            Ok(caller)
+        }
+        Err(denied) => {
+            call.server.meters.auth_failed(denied.reason());
+            Err(denied)
+        }
+    }
+}
+
+async fn recognise(call: &Call) -> Result<Caller, Denied> {
+    if call.is_admin {
+        return Ok(Caller::administrator());
+    }
     let app = call.app();
     let credential = if app.auth_enabled() {
         credential(
@@ -46,9 +77,7 @@ pub async fn authenticate(call: &Call) -> Result<Caller, Denied> {
     } else {
         Credential::None
     };
-    let caller = admit(call, &credential).await.map_err(Denied::Refused)?;
-    let _ = call.facts.who.set(caller.user().to_owned());
-    Ok(caller)
+    admit(call, &credential).await.map_err(Denied::Refused)
 }
 
 /// Asks the core. v0.1's tool and some editors write the token file in place: for a moment it is empty, which is a

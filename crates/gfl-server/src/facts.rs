@@ -1,8 +1,10 @@
 //! What the log line of a request tells beyond its status: who asked, and which files it was about. Filled in on
 //! the way by whoever knows it; read once, at the end.
 
-use std::sync::OnceLock;
+use crate::tell::classify::Transfer;
+use crate::tell::meters::{Meters, Running};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// Characters of a path in the log.
 const LOGGED_CHARS_MAX: usize = 512;
@@ -16,8 +18,21 @@ pub struct Facts {
     pub who: OnceLock<String>,
     /// The route, without anything of the caller's in it.
     pub route: OnceLock<&'static str>,
+    /// The id of the token.
+    pub token: OnceLock<String>,
+    stored: OnceLock<Stored>,
+    running: OnceLock<Running>,
     file: OnceLock<String>,
     many: OnceLock<Many>,
+}
+
+/// A file that was stored, at last or at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    /// Its size.
+    pub bytes: u64,
+    /// When its first byte was announced, unix ms; none when it came in this request.
+    pub began_ms: Option<i64>,
 }
 
 /// Of a request about many files: how many, and the first that failed.
@@ -48,6 +63,32 @@ impl Facts {
         self.file.get().map(|path| logged(path))
     }
 
+    /// What the request is about, as it was said.
+    pub fn named(&self) -> Option<&str> {
+        self.file.get().map(String::as_str)
+    }
+
+    /// The route, `-` while there is none.
+    pub fn route_or_none(&self) -> &'static str {
+        self.route.get().copied().unwrap_or("-")
+    }
+
+    /// A file has been stored by this request, perhaps with the bytes of others before it.
+    pub fn stores(&self, bytes: u64, began_ms: Option<i64>) {
+        let _ = self.stored.set(Stored { bytes, began_ms });
+    }
+
+    /// The file that was stored.
+    pub fn stored(&self) -> Option<Stored> {
+        self.stored.get().copied()
+    }
+
+    /// Content begins to move, until nobody knows of this request any more.
+    pub fn moves(&self, meters: &Arc<Meters>, transfer: Transfer) {
+        self.running
+            .get_or_init(|| meters.begin(transfer.direction));
+    }
+
     /// The request is about many files.
     pub fn many(&self) -> &Many {
         self.many.get_or_init(Many::default)
@@ -75,6 +116,11 @@ impl Many {
     /// How many went well or failed.
     pub fn files(&self) -> u64 {
         self.done.load(Relaxed) + self.failures()
+    }
+
+    /// How many went well.
+    pub fn successes(&self) -> u64 {
+        self.done.load(Relaxed)
     }
 
     /// How many failed.

@@ -30,6 +30,7 @@ enum Source {
 struct Inner {
     source: Source,
     taken_bytes: Arc<AtomicU64>,
+    counter: Option<Arc<AtomicU64>>,
     started: bool,
     ended: bool,
 }
@@ -102,6 +103,7 @@ impl RequestBody {
         let inner = Inner {
             source,
             taken_bytes: Arc::default(),
+            counter: None,
             started: false,
             ended: false,
         };
@@ -120,6 +122,13 @@ impl RequestBody {
     pub fn received(&self) -> Received {
         let inner = self.inner.as_ref();
         Received(inner.map(|inner| Arc::clone(&lock(inner).taken_bytes)))
+    }
+
+    /// Counts what arrives there as well.
+    pub fn count_into(&self, counter: Arc<AtomicU64>) {
+        if let Some(inner) = &self.inner {
+            lock(inner).counter = Some(counter);
+        }
     }
 
     /// The part that stays with the connection.
@@ -238,6 +247,9 @@ impl Inner {
                 None => self.ended = true,
                 Some(Ok(bytes)) => {
                     self.taken_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                    if let Some(counter) = &self.counter {
+                        counter.fetch_add(bytes.len() as u64, Relaxed);
+                    }
                 }
                 Some(Err(_)) => {}
             }

@@ -27,6 +27,7 @@ pub mod readiness;
 pub mod router;
 pub mod server;
 pub mod start;
+pub mod tell;
 pub mod tokens_file;
 pub mod tokens_watch;
 pub mod ui;

@@ -126,12 +126,15 @@ async fn serve(
         tracing::warn!("{warning}");
     }
     server.set_limits(limits);
+    server.set_metrics_access(plan.server.metrics);
     // Before anybody is told that it is ready: the next thing he does may be to send a signal.
     let signals = Signals::listen().context("cannot listen to signals")?;
     let _discovery = {
         let app = Arc::clone(&app);
         plan.discovery.start(address, move || app.auth_enabled())
     };
+    #[cfg(unix)]
+    let admin = listen::AdminSocket::open(&server);
     ui::out(&plan.started(address));
     let notify = Arc::new(Notify::from_env(format!("Listening on {address}")));
     notify.ready();
@@ -147,6 +150,8 @@ async fn serve(
         tracing::warn!("requests still running after {seconds} s were cut off");
     }
     watch.abort();
+    #[cfg(unix)]
+    drop(admin);
     app.close().await;
     tracing::info!("stopped");
     Ok(())

@@ -7,7 +7,10 @@ use crate::limits::Limits;
 use crate::listen::Slots;
 use crate::readiness::Readiness;
 use crate::readiness::report::{Parts, Report};
+use crate::tell::classify::{Direction, purpose};
+use crate::tell::meters::Meters;
 use crate::tokens_watch::TokenWatch;
+use gfl_api::config::MetricsAccess;
 use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
@@ -39,6 +42,9 @@ pub struct Server {
     /// Who is connected.
     pub slots: Arc<Slots>,
     limits: RwLock<Arc<Limits>>,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    metrics_access: RwLock<MetricsAccess>,
     draining: AtomicBool,
 }
 
@@ -74,6 +80,8 @@ impl Server {
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
+            meters: Meters::new(),
+            metrics_access: RwLock::default(),
             about,
             draining: AtomicBool::new(false),
         })
@@ -88,6 +96,16 @@ impl Server {
     pub fn set_limits(&self, limits: Limits) {
         self.slots.set_limits(limits.connections.clone());
         *self.limits.write() = Arc::new(limits);
+    }
+
+    /// Who may read `/metrics`.
+    pub fn metrics_access(&self) -> MetricsAccess {
+        *self.metrics_access.read()
+    }
+
+    /// From now on these may read `/metrics`.
+    pub fn set_metrics_access(&self, access: MetricsAccess) {
+        *self.metrics_access.write() = access;
     }
 
     /// From now on the server is not ready, and finishes what runs.
@@ -108,6 +126,10 @@ pub struct Call {
     pub server: Arc<Server>,
     /// Who sent it, without port.
     pub peer: IpAddr,
+    /// It comes from this machine itself, not by way of a proxy.
+    pub is_local: bool,
+    /// It comes from the administrator's socket.
+    pub is_admin: bool,
     /// The method.
     pub method: Method,
     /// The target as it came.
@@ -136,8 +158,15 @@ impl Call {
         self.facts.names(path.as_str());
     }
 
-    /// Takes the body out.
+    /// Takes the body out. Content is counted from here on.
     pub fn take_body(&mut self) -> RequestBody {
+        let route = self.facts.route_or_none();
+        let transfer = purpose(route, &self.method, self.uri.path()).transfer;
+        if let Some(transfer) = transfer.filter(|t| t.direction == Direction::Up) {
+            let meters = &self.server.meters;
+            self.facts.moves(meters, transfer);
+            self.body.count_into(meters.bytes(transfer));
+        }
         std::mem::replace(&mut self.body, RequestBody::empty())
     }
 

@@ -175,6 +175,20 @@ pub const KEYS: &[Key] = &[
         "How many recorded changes are kept at most; the oldest go first.",
     ),
     server(
+        "metrics",
+        Choice(&["local", "public", "permission"]),
+        Json(r#""local""#),
+        Live,
+        "Who may read `/metrics`: this machine only, everybody, or tokens with the permission `metrics`.",
+    ),
+    server(
+        "access_log_days",
+        Number,
+        Json("30"),
+        AtStart,
+        "Days for which single requests are kept for `gfl-admin stats` and `/v1/stats`; 0 for none. Daily sums stay.",
+    ),
+    server(
         "connections_max",
         Number,
         Json("4096"),

@@ -5,17 +5,20 @@
 
 mod edit;
 pub mod keys;
-mod lists;
+mod metrics;
 mod nearest;
+mod value;
 
 use crate::{
     gojson::{Node, same_key},
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use metrics::MetricsAccess;
 pub use nearest::nearest;
 
 use std::fmt;
+use value::Value;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,6 +80,10 @@ pub struct ServerConfig {
     pub discovery_name: String,
     /// The `version.json` it serves; empty for none.
     pub updates_file: String,
+    /// Who may read `/metrics`. Default local.
+    pub metrics: MetricsAccess,
+    /// Days for which the access log is kept; 0 for none. Default 30.
+    pub access_log_days: u32,
 }
 
 /// The section `client`.
@@ -118,6 +125,8 @@ impl Default for ServerConfig {
             discovery: None,
             discovery_name: crate::discovery::NAME_DEFAULT.into(),
             updates_file: String::new(),
+            metrics: MetricsAccess::Local,
+            access_log_days: 30,
         }
     }
 }
@@ -214,6 +223,8 @@ const SERVER_KEYS: &[&str] = &[
     "discovery",
     "discovery_name",
     "updates_file",
+    "metrics",
+    "access_log_days",
 ];
 
 impl Config {
@@ -323,6 +334,8 @@ impl ServerConfig {
                 "discovery" => self.discovery = Some(value.boolean()?),
                 "discovery_name" => self.discovery_name = value.text_or(&default.discovery_name)?,
                 "updates_file" => self.updates_file = value.text_or("")?,
+                "metrics" => self.metrics = value.choice(MetricsAccess::CHOICES)?,
+                "access_log_days" => self.access_log_days = value.number(u32::MAX)?,
                 _ => self.show_paths_in_config = value.boolean()?,
             }
         }
@@ -372,69 +385,6 @@ impl ClientConfig {
             }
         }
         Ok(())
-    }
-}
-
-/// A value with the name of its key for messages.
-struct Value<'a> {
-    key: String,
-    node: &'a Node,
-}
-
-impl Value<'_> {
-    fn wrong<T>(&self, expected: &'static str) -> Result<T, ConfigError> {
-        Err(ConfigError::WrongType {
-            key: self.key.clone(),
-            expected,
-            found: self.node.kind(),
-        })
-    }
-
-    /// A text, or the default for an empty one.
-    fn text_or(&self, default: &str) -> Result<String, ConfigError> {
-        match self.node {
-            Node::Text(text) if text.is_empty() => Ok(default.to_owned()),
-            Node::Text(text) => Ok(text.clone()),
-            _ => self.wrong("a string"),
-        }
-    }
-
-    fn boolean(&self) -> Result<bool, ConfigError> {
-        match self.node {
-            Node::Bool(value) => Ok(*value),
-            _ => self.wrong("true or false"),
-        }
-    }
-
-    fn number<T: TryFrom<u64> + Into<u64>>(&self, max: T) -> Result<T, ConfigError> {
-        let max: u64 = max.into();
-        match self.node {
-            Node::Number(n) => {
-                let fits = n
-                    .as_u64()
-                    .filter(|n| *n <= max)
-                    .and_then(|n| T::try_from(n).ok());
-                fits.ok_or_else(|| ConfigError::OutOfRange {
-                    key: self.key.clone(),
-                    max,
-                })
-            }
-            _ => self.wrong("a whole number"),
-        }
-    }
-
-    fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Result<T, ConfigError> {
-        let Node::Text(text) = self.node else {
-            return self.wrong("a string");
-        };
-        let found = choices.iter().find(|(name, _)| same_key(text, name));
-        found
-            .map(|(_, value)| *value)
-            .ok_or_else(|| ConfigError::NoSuchChoice {
-                key: self.key.clone(),
-                value: Shown::new(text),
-                choices: choices.iter().map(|(name, _)| *name).collect(),
-            })
     }
 }
 

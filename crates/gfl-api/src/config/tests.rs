@@ -67,7 +67,8 @@ fn keys_in_any_case_and_the_last_holds() {
 fn every_new_key() {
     let config = parse(
         r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"event_days":30,"event_rows_max":1000,"upload_expiry_hours":48,
-            "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true}}"#,
+            "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true,
+            "metrics":"permission","access_log_days":3}}"#,
     );
     let want = ServerConfig {
         durability: Durability::Strict,
@@ -80,6 +81,8 @@ fn every_new_key() {
         log: LogFormat::Json,
         log_level: "debug".into(),
         show_paths_in_config: true,
+        metrics: MetricsAccess::Permission,
+        access_log_days: 3,
         ..ServerConfig::default()
     };
     assert_eq!(config.server, want);

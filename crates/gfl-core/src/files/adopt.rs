@@ -43,6 +43,11 @@ impl Noticed {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.queue.lock().order.len()
+    }
+
     fn pop(&self) -> Option<FilePath> {
         let mut queue = self.queue.lock();
         let path = queue.order.pop_front()?;

@@ -18,6 +18,7 @@ use crate::limits::{
 use crate::store::Draft;
 use gfl_api::path::FilePath;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The first event that a follower has still to read. There are no followers yet.
 const NOBODY_FOLLOWS: i64 = i64::MAX;
@@ -172,25 +173,42 @@ impl Shared {
             after = last.id.clone();
             for row in &rows {
                 // One that cannot be ended now must not keep the others.
-                if let Err(error) = self.expire(row, now_ms).await {
-                    tracing::warn!(upload = %row.id, error = ?error, "an expired upload could not be ended yet");
+                match self.expire(row, now_ms).await {
+                    Ok(true) if row.state == UploadState::Receiving => self.tell_expired(row),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(upload = %row.id, error = ?error, "an expired upload could not be ended yet")
+                    }
                 }
             }
         }
     }
 
-    async fn expire(&self, row: &UploadRow, now_ms: i64) -> Result<()> {
+    fn tell_expired(&self, row: &UploadRow) {
+        self.measured
+            .uploads_expired
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            who = %row.owner.escape_debug(),
+            file = %row.path.as_str().escape_debug(),
+            "an unfinished upload has expired"
+        );
+    }
+
+    /// True when it was ended, false when it is in use after all.
+    async fn expire(&self, row: &UploadRow, now_ms: i64) -> Result<bool> {
         // What is in memory may be more recent than what was checkpointed.
         if row.state == UploadState::Receiving
             && let Some(session) = self.sessions.get(&row.id)
             && now_ms - session.live.lock().active_ms < self.settings.upload_expiry_ms
         {
-            return Ok(());
+            return Ok(false);
         }
         if row.origin == Origin::V0 && row.state == UploadState::Receiving {
             return self.v0_expire(row).await;
         }
-        self.end_upload(row).await
+        self.end_upload(row).await?;
+        Ok(true)
     }
 
     /// Checkpoints sessions that received something since the last time.

@@ -3,6 +3,7 @@
 //! same cases run over PostgreSQL too, each in a schema of its own.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod access;
 mod bed;
 mod bodies;
 mod crashes;

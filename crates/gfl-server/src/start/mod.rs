@@ -16,7 +16,7 @@ use crate::server::About;
 use anyhow::{Context, Result};
 pub use finding::Finding;
 pub use folders::absolute;
-use gfl_api::config::{Config, Durability, LogFormat, ServerConfig, Warning};
+use gfl_api::config::{Config, Durability, LogFormat, MetricsAccess, ServerConfig, Warning};
 use gfl_core::settings::{Durability as Durable, Settings};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -240,6 +240,18 @@ fn check_values(server: &ServerConfig) -> Vec<Finding> {
         let proxies = server.trusted_proxies.join(" ");
         Finding::error("server.trusted_proxies", &proxies, format!("{why:#}"))
     }));
+    let metrics = "server.metrics";
+    match server.metrics {
+        MetricsAccess::Public => {
+            let why = "everybody who can connect reads how much is moved and how full the disk is, without a token";
+            found.push(Finding::warning(metrics, "public", why));
+        }
+        MetricsAccess::Permission if server.tokens_file.is_empty() => {
+            let why = "without server.tokens_file nobody has the permission; gfl-admin alone can read them";
+            found.push(Finding::warning(metrics, "permission", why));
+        }
+        MetricsAccess::Permission | MetricsAccess::Local => {}
+    }
     if server.show_paths_in_config {
         let why = "GET /config tells everybody who asks the paths of this machine, without a token";
         found.push(Finding::warning("server.show_paths_in_config", "true", why));
@@ -281,6 +293,7 @@ fn settings(
     settings.undo_free_percent_min = u64::from(server.undo_free_percent_min);
     settings.events_ms = i64::from(server.event_days).saturating_mul(24 * HOUR_MS);
     settings.events_rows_max = i64::from(server.event_rows_max);
+    settings.access_log_ms = i64::from(server.access_log_days).saturating_mul(24 * HOUR_MS);
     settings.upload_expiry_ms = i64::from(server.upload_expiry_hours).saturating_mul(HOUR_MS);
     if server.max_file_size > 0 {
         settings.max_file_bytes = server.max_file_size.min(settings.max_file_bytes);

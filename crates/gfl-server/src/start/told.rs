@@ -86,6 +86,10 @@ impl Plan {
         line("event_days", &(settings.events_ms / (24 * HOUR_MS)));
         line("event_rows_max", &settings.events_rows_max);
         line(
+            "access_log_days",
+            &(settings.access_log_ms / (24 * HOUR_MS)),
+        );
+        line(
             "upload_expiry_hours",
             &(settings.upload_expiry_ms / HOUR_MS),
         );
@@ -119,6 +123,8 @@ impl Plan {
         line("trusted_proxies", &server.trusted_proxies.join(" "));
         line("drain_seconds", &server.drain_seconds);
         line("drain_notice_seconds", &server.drain_notice_seconds);
+        line("metrics", &format!("{:?}", server.metrics).to_lowercase());
+        line("access_log_days", &server.access_log_days);
         line("show_paths_in_config", &self.show_paths);
         text
     }

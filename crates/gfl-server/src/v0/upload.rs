@@ -43,7 +43,7 @@ pub(super) async fn answer(mut call: Call) -> Answer {
             )
         })?;
     if let Some(done) = done {
-        log_saved(&done);
+        log_saved(&call, &done);
     }
     Ok(text(StatusCode::OK, texts::chunk_received(id, total)))
 }
@@ -110,8 +110,9 @@ fn check(
 }
 
 /// v0.1 printed this line to stdout.
-fn log_saved(done: &Committed) {
+fn log_saved(call: &Call, done: &Committed) {
     if let Node::File { size, .. } = &done.stat.node {
+        call.facts.stores(*size, None);
         let path = logged(done.stat.path.as_str());
         tracing::info!("File saved: {path} ({size} bytes)");
     }

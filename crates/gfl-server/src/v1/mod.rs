@@ -10,6 +10,7 @@ mod files;
 mod identity;
 mod list;
 mod meta;
+mod stats;
 mod uploads;
 mod versions;
 
@@ -37,6 +38,8 @@ async fn dispatch(call: Call, rest: &str) -> Outcome {
         ("", None) => identity::capabilities(&call),
         ("me", None) => identity::me(&call).await,
         ("files", below) => files::route(call, below.unwrap_or_default()).await,
+        ("stats", None) => stats::stats(call).await,
+        ("access", None) => stats::access(call).await,
         ("uploads", None | Some("")) => uploads::collection(call).await,
         ("uploads", Some(id)) => uploads::one(call, id).await,
         ("bulk", None) => bulk_put::route(call).await,

@@ -69,6 +69,7 @@ async fn cancel(call: &Call, caller: &Caller, id: &str) -> Outcome {
         call.names(&status.path);
     }
     call.app().upload_cancel(caller, id).await?;
+    call.server.meters.upload_cancelled();
     Ok(empty(StatusCode::NO_CONTENT))
 }
 
@@ -239,14 +240,15 @@ async fn append(mut call: Call, caller: &Caller, id: &str) -> Outcome {
     call.names(&known.path);
     if completes && known.state != UploadState::Receiving {
         // Asked again after the answer was lost: the bytes, if any, are there already.
-        return complete(&call, caller, id).await;
+        return complete(&call, caller, id, None).await;
     }
+    let began_ms = Some(known.created_ms);
     let declared = call.body.declared_bytes();
     if declared == Some(0) {
         let status = call.app().upload_fence(caller, id).await?;
         check_offset(&status, offset, completes)?;
         if completes {
-            return complete(&call, caller, id).await;
+            return complete(&call, caller, id, began_ms).await;
         }
         return Ok(not_complete(&status));
     }
@@ -263,7 +265,7 @@ async fn append(mut call: Call, caller: &Caller, id: &str) -> Outcome {
     let received = call.app().upload_append(caller, id, offset, body).await;
     let status = received.map_err(|error| tell_offset(Failure::from(error)))?;
     if completes {
-        return complete(&call, caller, id).await;
+        return complete(&call, caller, id, began_ms).await;
     }
     Ok(not_complete(&status))
 }
@@ -298,7 +300,8 @@ fn tell_offset(failure: Failure) -> Failure {
     }
 }
 
-async fn complete(call: &Call, caller: &Caller, id: &str) -> Outcome {
+/// Completes an upload that began then; none if another request has done it already.
+async fn complete(call: &Call, caller: &Caller, id: &str, began_ms: Option<i64>) -> Outcome {
     let expected = fields::expected(call, false)?;
     let done = call.app().upload_complete(caller, id, expected).await?;
     let mut answer = committed(&done);
@@ -309,6 +312,9 @@ async fn complete(call: &Call, caller: &Caller, id: &str) -> Outcome {
         answer
             .headers_mut()
             .insert(OFFSET, HeaderValue::from(*size));
+        if began_ms.is_some() {
+            call.facts.stores(*size, began_ms);
+        }
     }
     Ok(answer)
 }
