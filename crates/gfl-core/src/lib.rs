@@ -8,6 +8,7 @@ pub mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod error;
+pub mod examine;
 pub mod files;
 pub mod gauges;
 pub mod id;

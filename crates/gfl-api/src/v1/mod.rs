@@ -4,12 +4,14 @@
 //! [`crate::http::parse_mtime`], [`crate::http::parse_mode`] and [`crate::Root`]. Unknown members of answers are
 //! ignored, so that a newer server may say more; those of requests are noticed, see [`Strict`].
 
+mod admin;
 mod stats;
 mod strict;
 
 use crate::problem::Problem;
+pub use admin::AdminCheck;
 use serde::{Deserialize, Deserializer, Serialize};
-pub use stats::{AccessEntry, AccessPage, UsageEntry, UsagePage};
+pub use stats::{AccessEntry, AccessPage, UsageEntry, UsagePage, day_number, day_text};
 pub use strict::{AtMost, Members, Strict, UnknownMember};
 
 /// What an entry is.

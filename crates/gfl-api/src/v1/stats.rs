@@ -1,6 +1,25 @@
 //! Who did what: `GET /v1/stats` and `GET /v1/access`.
 
+use jiff::civil::Date;
+use jiff::{Span, Unit};
 use serde::{Deserialize, Serialize};
+
+const FIRST_DAY: Date = Date::constant(1970, 1, 1);
+
+/// A day counted from 1970 as it stands in these bodies, `2026-11-22`.
+pub fn day_text(day: i64) -> String {
+    let date = Span::new()
+        .try_days(day)
+        .and_then(|days| FIRST_DAY.checked_add(days));
+    date.map_or_else(|_| String::new(), |date| date.to_string())
+}
+
+/// The other way round; none for anything else than a day.
+pub fn day_number(text: &str) -> Option<i64> {
+    let date: Date = text.parse().ok().filter(|_| text.len() == 10)?;
+    let span = FIRST_DAY.until((Unit::Day, date)).ok()?;
+    Some(i64::from(span.get_days()))
+}
 
 /// Sums of one user's one action on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,4 +102,25 @@ pub struct AccessPage {
     /// The cursor of the next page; none on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_there_and_back() {
+        for (text, number) in [
+            ("1970-01-01", 0),
+            ("2026-11-22", 20_779),
+            ("1969-12-31", -1),
+        ] {
+            assert_eq!(day_number(text), Some(number));
+            assert_eq!(day_text(number), text);
+        }
+        for bad in ["", "2026-13-01", "yesterday", "2026-11-22T00:00:00"] {
+            assert_eq!(day_number(bad), None, "{bad}");
+        }
+        assert_eq!(day_text(i64::MAX), "");
+    }
 }

@@ -92,7 +92,7 @@ pub fn purpose(route: &str, method: &Method, path: &str) -> Purpose {
             look_or_change(looks)
         }
         "/delete" | "/mkdir" => Action::Change,
-        "/list" | "/upload/status" | "/v1/stats" | "/v1/access" => Action::Look,
+        "/list" | "/upload/status" | "/v1/stats" | "/v1/access" | "/v1/admin/check" => Action::Look,
         "/auth/challenge" | "/v1/me" => Action::Login,
         _ => Action::Other,
     };

@@ -1,6 +1,7 @@
 //! The v1 surface: `/v1/…`, problem+json errors. Each file decodes one resource's requests, makes one call into the
 //! application and encodes what comes back; what is allowed and what happens is the application's business.
 
+mod admin;
 mod answers;
 mod batch;
 mod bulk_get;
@@ -39,6 +40,7 @@ async fn dispatch(call: Call, rest: &str) -> Outcome {
         ("me", None) => identity::me(&call).await,
         ("files", below) => files::route(call, below.unwrap_or_default()).await,
         ("stats", None) => stats::stats(call).await,
+        ("admin", Some("check")) => admin::check(call).await,
         ("access", None) => stats::access(call).await,
         ("uploads", None | Some("")) => uploads::collection(call).await,
         ("uploads", Some(id)) => uploads::one(call, id).await,
