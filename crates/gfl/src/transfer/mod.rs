@@ -5,7 +5,9 @@
 //! has been written down.
 
 mod bare;
+mod compare;
 pub(crate) mod download;
+mod from_stdin;
 pub(crate) mod get_folder;
 mod partial;
 pub(crate) mod put_folder;
@@ -20,6 +22,7 @@ mod to_stdout;
 pub(crate) mod upload;
 
 pub(crate) use tally::Tally;
+pub(crate) use upload::Sent;
 
 use crate::local::pieces::Pieces;
 use crate::remote::{Conditions, V1};
@@ -65,6 +68,12 @@ impl<'a> Transfer<'a> {
             tally: Arc::default(),
             pieces: Pieces::default(),
         }
+    }
+
+    /// A file of so many bytes is done.
+    fn finished(&self, bytes: u64) {
+        self.tally.done(bytes);
+        self.ui.progress().file_done();
     }
 
     /// What must hold at the target of an upload.

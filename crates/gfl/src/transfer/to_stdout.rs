@@ -1,94 +1,134 @@
 //! One file to stdout. What is out cannot be taken back, so a broken connection is taken up where it broke, and damage
 //! shows as an error at the end.
 
-use super::Transfer;
 use super::download::{Downloaded, damaged, expected_root, strong_etag};
-use super::sum::{FileSum, PartHasher};
+use super::sum::{FileSum, PartHasher, PartSum};
+use super::{Transfer, blocking};
 use crate::remote::{Error, Part};
+use crate::ui;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use gfl_api::v1::Entry;
 use gfl_api::{FilePath, Root};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::mpsc;
+
+/// Pieces between the network and whoever reads.
+const QUEUED_PIECES: usize = 4;
 
 impl Transfer<'_> {
-    /// Writes a file to stdout as it arrives. Resumes broken connections; what is out cannot be taken back, so damage
-    /// shows as an error at the end.
+    /// Writes a file to stdout as it arrives.
     pub(crate) async fn download_to_stdout(
         &self,
         remote: &FilePath,
         entry: &Entry,
     ) -> Result<Downloaded> {
+        let (pieces, inbox) = mpsc::channel(QUEUED_PIECES);
+        // A thread of its own: whoever reads may take their time, and Ctrl-C must still be heard.
+        let writing = blocking(move || write(inbox));
+        let (fetched, written) = tokio::join!(self.fetch_all(remote, entry, pieces), writing);
+        // The writer's failure is the cause of the other's.
+        let sum = written?.context("cannot write to stdout")?;
+        let told = fetched?;
+        let mut whole = FileSum::default();
+        whole.add(sum);
+        let b3 = whole
+            .finish(entry.size)
+            .context("not every byte was hashed; this is a defect of gfl")?;
+        if told.is_some_and(|told| told != b3) {
+            return Err(damaged(b3, told));
+        }
+        self.finished(entry.size);
+        Ok(Downloaded {
+            size: entry.size,
+            b3,
+            is_verified: told.is_some(),
+            is_unchanged: false,
+        })
+    }
+
+    /// Fetches everything in order. Returns what its root should be, if the server says so.
+    async fn fetch_all(
+        &self,
+        remote: &FilePath,
+        entry: &Entry,
+        pieces: mpsc::Sender<Bytes>,
+    ) -> Result<Option<Root>> {
         let etag = strong_etag(entry);
-        let mut hasher = PartHasher::new(0);
         let mut told = expected_root(entry);
         let (mut at, len) = (0, entry.size);
         let mut attempts = self.v1.http.attempts();
-        while at < len {
+        while at < len && !pieces.is_closed() {
             let before = at;
-            let mut take = |piece: &Bytes| {
-                hasher.update(piece);
-                at += piece.len() as u64;
-                self.ui.progress().advance(piece.len() as u64);
-                self.ui.raw(piece)
-            };
             let got = self
-                .stream(remote, etag.as_deref(), before..len, &mut told, &mut take)
+                .stream(remote, etag.as_deref(), &mut at, len, &mut told, &pieces)
                 .await;
             self.tally.moved_bytes.fetch_add(at - before, Relaxed);
             match got {
                 Ok(()) => {}
                 // Without a strong tag nobody can say that the rest belongs to what is out already.
-                Err(error) if etag.is_none() && at > 0 => return Err(error),
+                Err(error) if etag.is_none() && at > 0 => return Err(error.into()),
                 Err(error) => {
                     if at > before {
                         attempts.progressed();
                     }
-                    self.v1
-                        .http
-                        .pause(&mut attempts, error.downcast::<Error>()?)
-                        .await?;
+                    self.v1.http.pause(&mut attempts, error).await?;
                 }
             }
         }
-        self.ui.flush()?;
-        let mut sum = FileSum::default();
-        sum.add(hasher.finish());
-        let b3 = sum
-            .finish(len)
-            .context("not every byte was hashed; this is a defect of gfl")?;
-        if told.is_some_and(|told| told != b3) {
-            return Err(damaged(remote, b3, told));
-        }
-        self.tally.done(len);
-        Ok(Downloaded {
-            size: len,
-            b3,
-            is_verified: told.is_some(),
-        })
+        Ok(told)
     }
 
+    /// One request for what is missing. `at` comes forward by what was passed on.
     async fn stream(
         &self,
         remote: &FilePath,
         etag: Option<&str>,
-        range: Range<u64>,
+        at: &mut u64,
+        len: u64,
         told: &mut Option<Root>,
-        take: &mut impl FnMut(&Bytes) -> std::io::Result<()>,
-    ) -> Result<()> {
-        let mut left = range.end - range.start;
-        let asked = (range.start > 0).then_some(range);
-        let Part { b3, mut answer, .. } = self.v1.get(remote, asked, etag).await?;
+        pieces: &mpsc::Sender<Bytes>,
+    ) -> Result<(), Error> {
+        let asked: Option<Range<u64>> = (*at > 0).then_some(*at..len);
+        let Part {
+            b3,
+            mut answer,
+            total,
+            ..
+        } = self.v1.get(remote, asked, etag).await?;
+        if total != len {
+            return Err(Error::protocol(
+                "it has another length than the server told",
+            ));
+        }
         *told = told.or(b3);
         while let Some(piece) = answer.piece().await? {
-            take(&piece)?;
-            left = left.saturating_sub(piece.len() as u64);
+            let size = piece.len() as u64;
+            if size > len - *at {
+                return Err(Error::protocol("the server sent more bytes than asked for"));
+            }
+            if pieces.send(piece).await.is_err() {
+                // The writer failed and says why.
+                return Ok(());
+            }
+            *at += size;
+            self.ui.progress().advance(size);
         }
-        if left > 0 {
-            Err(Error::network("the answer was cut short").into())
-        } else {
-            Ok(())
+        if *at < len {
+            return Err(Error::network("the answer was cut short"));
         }
+        Ok(())
     }
+}
+
+/// Writes and hashes until everything came. Blocking.
+fn write(mut inbox: mpsc::Receiver<Bytes>) -> std::io::Result<PartSum> {
+    let mut hasher = PartHasher::new(0);
+    while let Some(piece) = inbox.blocking_recv() {
+        hasher.update(&piece);
+        ui::raw(&piece)?;
+    }
+    ui::flush()?;
+    Ok(hasher.finish())
 }
