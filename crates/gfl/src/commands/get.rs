@@ -5,7 +5,7 @@ use super::{Context, legacy, remote_path};
 use crate::exit::{Exit, UsageError};
 use crate::local::dest::Place;
 use crate::remote::{Error, Kind, Listed, Listing, Naming, OnServer, Remote, V1};
-use crate::transfer::{Options, Transfer};
+use crate::transfer::{Downloaded, Options, Stream, Transfer};
 use anyhow::{Context as _, Result};
 use gfl_api::v1::EntryType;
 use gfl_api::{FilePath, glob};
@@ -25,6 +25,13 @@ pub(super) struct Target<'a> {
     pub(super) local: Option<&'a str>,
     /// It was put together from several words.
     pub(super) is_joined: bool,
+}
+
+/// Who chose the name of a local file. What a server calls its files must not lead anywhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    User,
+    Server,
 }
 
 /// Downloads.
@@ -140,8 +147,10 @@ async fn to_stdout(transfer: &Transfer<'_>, listed: &Listed) -> Result<()> {
         let progress = transfer.ui.progress();
         progress.begin_bytes(path.as_str(), listed.entry.size);
     }
-    let done = transfer.download_to_stdout(path, &listed.entry).await;
-    let done = done.map_err(|error| failed(path, error))?;
+    let done = transfer
+        .download_to_stream(path, &listed.entry, &Stream::Stdout)
+        .await
+        .map_err(|error| failed(path, error))?;
     if !done.is_verified {
         transfer.ui.note(format_args!(
             "{path}: the server has not hashed it yet, nothing could be compared"
@@ -172,7 +181,7 @@ async fn one(
     let name = listed.path.name().unwrap_or_default();
     let target = file_target(name, local, |path| path.is_dir());
     transfer.ui.progress().begin_bytes(name, listed.entry.size);
-    file(transfer, &listed, &target, "").await?;
+    file(transfer, &listed, &target, NamedBy::User, "").await?;
     Ok(listed.entry.size >= WORDS_BYTES_MIN || transfer.options.no_clobber)
 }
 
@@ -192,7 +201,13 @@ async fn folder(transfer: &Transfer<'_>, path: &FilePath, target: &Path) -> Resu
     Ok(())
 }
 
-async fn file(transfer: &Transfer<'_>, listed: &Listed, target: &Path, prefix: &str) -> Result<()> {
+async fn file(
+    transfer: &Transfer<'_>,
+    listed: &Listed,
+    target: &Path,
+    named_by: NamedBy,
+    prefix: &str,
+) -> Result<()> {
     let (ui, path, shown) = (transfer.ui, &listed.path, target.display());
     ui.line(format_args!("{prefix}Downloading {path}..."));
     if transfer.options.no_clobber && target.symlink_metadata().is_ok() {
@@ -201,13 +216,8 @@ async fn file(transfer: &Transfer<'_>, listed: &Listed, target: &Path, prefix: &
         ui.line(format_args!("{prefix}Skipped: {path} → {shown} (exists)"));
         return Ok(());
     }
-    let place = Place::named(target)
-        .with_context(|| format!("cannot write {shown}"))
-        .map_err(|error| failed(path, error))?;
-    let done = transfer
-        .download(path, &listed.entry, &place, true)
-        .await
-        .map_err(|error| failed(path, error))?;
+    let done = fetch(transfer, listed, target, named_by).await;
+    let done = done.map_err(|error| failed(path, error))?;
     if !done.is_verified {
         transfer.tell_unverified(path);
     }
@@ -222,6 +232,32 @@ async fn file(transfer: &Transfer<'_>, listed: &Listed, target: &Path, prefix: &
         done.size
     ));
     Ok(())
+}
+
+async fn fetch(
+    transfer: &Transfer<'_>,
+    listed: &Listed,
+    target: &Path,
+    named_by: NamedBy,
+) -> Result<Downloaded> {
+    let Listed { path, entry } = listed;
+    if named_by == NamedBy::User && Stream::is_at(target) {
+        let to = Stream::Named(target.to_owned());
+        return transfer.download_to_stream(path, entry, &to).await;
+    }
+    let place = Place::named(&followed(target, named_by))
+        .with_context(|| format!("cannot write {}", target.display()))?;
+    transfer.download(path, entry, &place, true).await
+}
+
+/// A symlink that the user named stays one: what it leads to is replaced.
+pub(super) fn followed(target: &Path, named_by: NamedBy) -> PathBuf {
+    match target.symlink_metadata() {
+        Ok(meta) if meta.is_symlink() && named_by == NamedBy::User => {
+            target.canonicalize().unwrap_or_else(|_| target.to_owned())
+        }
+        _ => target.to_owned(),
+    }
 }
 
 /// Everything in the parent folder whose name matches.
@@ -256,7 +292,7 @@ async fn matching(
         let prefix = format!("[{}/{count}] ", at + 1);
         let got = match listed.entry.kind {
             EntryType::Dir => folder(transfer, &listed.path, &target).await,
-            _ => file(transfer, listed, &target, &prefix).await,
+            _ => file(transfer, listed, &target, NamedBy::Server, &prefix).await,
         };
         if let Err(error) = got {
             transfer.tally.set_out();

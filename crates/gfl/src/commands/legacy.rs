@@ -1,15 +1,17 @@
 //! put and get with a v0.1 server: whole files in chunks one after another, nothing resumed, nothing verified.
 
+use super::get::{NamedBy, followed};
 use super::put::Job;
 use super::{Context, remote_path};
 use crate::exit::{Exit, Failed};
 use crate::local::dest::Place;
 use crate::local::{Source, read_exact_at};
 use crate::remote::{Error, Kind, V0};
-use crate::transfer::Options;
+use crate::transfer::{Options, Stream};
 use crate::ui;
 use anyhow::{Context as _, Result};
 use gfl_api::{FilePath, glob};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -134,7 +136,7 @@ async fn get_source(
     let (path, _) = remote_path(shown)?;
     let name = path.name().unwrap_or_default();
     if local == Some("-") {
-        let done = to_stdout(v0, path.as_str()).await;
+        let done = to_stream(v0, path.as_str(), &mut Out).await;
         return done.with_context(|| format!("download of {path} failed"));
     }
     if !glob::has_wildcard(name) {
@@ -145,7 +147,8 @@ async fn get_source(
             Some(local) => PathBuf::from(local),
             None => PathBuf::from(name),
         };
-        return get_file(context, v0, path.as_str(), &target, "", options).await;
+        let one = (path.as_str(), target.as_path(), NamedBy::User);
+        return get_file(context, v0, one, "", options).await;
     }
     let parent = path.parent().unwrap_or_default();
     let names = v0.list(&format!("/{}", parent.as_str())).await?;
@@ -166,7 +169,8 @@ async fn get_source(
         let remote = parent.join(name)?;
         let prefix = format!("[{}/{}] ", at + 1, names.len());
         let target = dir.join(name);
-        get_file(context, v0, remote.as_str(), &target, &prefix, options).await?;
+        let one = (remote.as_str(), target.as_path(), NamedBy::Server);
+        get_file(context, v0, one, &prefix, options).await?;
     }
     context.ui.line(format_args!(
         "✓ Downloaded {} files to {}",
@@ -176,27 +180,39 @@ async fn get_source(
     Ok(())
 }
 
+/// stdout, as the rest of the program writes it.
+struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        ui::raw(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        ui::flush()
+    }
+}
+
 /// What is out cannot be taken back: one try.
-async fn to_stdout(v0: &V0, path: &str) -> Result<()> {
+async fn to_stream(v0: &V0, path: &str, to: &mut impl Write) -> Result<()> {
     let mut answer = v0.download(path).await?;
     let mut left: Option<u64> = answer
         .header("content-length")
         .and_then(|text| text.parse().ok());
     while let Some(piece) = answer.piece().await? {
         left = left.map(|left| left.saturating_sub(piece.len() as u64));
-        tokio::task::block_in_place(|| ui::raw(&piece)).context("cannot write to stdout")?;
+        tokio::task::block_in_place(|| to.write_all(&piece)).context("cannot write it")?;
     }
     if left.is_some_and(|left| left > 0) {
         return Err(Error::network("the answer was cut short").into());
     }
-    ui::flush().context("cannot write to stdout")
+    to.flush().context("cannot write it")
 }
 
 async fn get_file(
     context: &Context,
     v0: &V0,
-    remote: &str,
-    target: &Path,
+    (remote, target, named_by): (&str, &Path, NamedBy),
     prefix: &str,
     options: Options,
 ) -> Result<()> {
@@ -208,9 +224,21 @@ async fn get_file(
         return Ok(());
     }
     ui.progress().begin(remote);
-    let place =
-        Place::named(target).with_context(|| format!("cannot write {}", target.display()))?;
     let failed = || format!("download of {remote} failed");
+    if named_by == NamedBy::User && Stream::is_at(target) {
+        let file = File::options().write(true).open(target);
+        let mut file = file.with_context(|| format!("cannot write {}", target.display()))?;
+        to_stream(v0, remote, &mut file)
+            .await
+            .with_context(failed)?;
+        let shown = target.display();
+        ui.line(format_args!(
+            "{prefix}✓ Download complete: {remote} → {shown}"
+        ));
+        return Ok(());
+    }
+    let place = Place::named(&followed(target, named_by))
+        .with_context(|| format!("cannot write {}", target.display()))?;
     let mut attempts = v0.http().attempts();
     loop {
         match fetch(context, v0, remote, &place).await {

@@ -183,9 +183,17 @@ async fn each(
     for name in &names.paths {
         match run(name).await {
             Ok(done) => exit = exit.and(done),
+            // Nobody knows us: not at the next name either.
+            Err(error)
+                if error
+                    .downcast_ref::<Error>()
+                    .is_some_and(Error::is_of_token) =>
+            {
+                return Err(error);
+            }
             Err(error) => match Exit::of(&error) {
-                // Nobody reads any more, nobody answers, or nobody lets us in.
-                Exit::Ok | Exit::Network | Exit::Auth => return Err(error),
+                // Nobody reads any more, or nobody answers.
+                Exit::Ok | Exit::Network => return Err(error),
                 failed => {
                     context.ui.error(&error);
                     exit = exit.and(failed);

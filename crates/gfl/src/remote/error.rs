@@ -160,6 +160,11 @@ impl Error {
         !self.is_sent || matches!(self.status, 429 | 503)
     }
 
+    /// Whether the token is at fault, whatever it was to be good for.
+    pub(crate) fn is_of_token(&self) -> bool {
+        self.status == 401
+    }
+
     /// Whether the message is about this path.
     pub(crate) fn is_about(&self, path: &FilePath) -> bool {
         self.why(path).is_some()

@@ -6,7 +6,7 @@
 
 mod bare;
 mod compare;
-pub(crate) mod download;
+mod download;
 mod from_stdin;
 pub(crate) mod get_folder;
 mod partial;
@@ -18,10 +18,12 @@ mod small_get;
 mod small_put;
 mod sum;
 mod tally;
-mod to_stdout;
+mod to_stream;
 pub(crate) mod upload;
 
+pub(crate) use download::Downloaded;
 pub(crate) use tally::Tally;
+pub(crate) use to_stream::Stream;
 pub(crate) use upload::Sent;
 
 use crate::local::pieces::Pieces;

@@ -300,3 +300,66 @@ fn damage_in_a_pipe_is_an_error_and_a_reader_that_leaves_is_none() {
     let output = output_of(child).expect(0);
     assert_eq!(output.err, "");
 }
+
+#[cfg(unix)]
+#[test]
+fn a_device_a_pipe_or_a_link_that_is_named_is_written_to_and_stays() {
+    let file = bytes(2 * MIB, 3);
+    let sent = file.clone();
+    let fake = Fake::start(move |request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        "GET /v1/meta/f" => ok(&entry("f", &sent)),
+        _ => content(request, &sent),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let made = std::process::Command::new("mkfifo")
+        .arg(path("pipe"))
+        .status();
+    assert!(made.unwrap().success());
+    let pipe = path("pipe");
+    let reading = thread::spawn(move || std::fs::read(pipe).unwrap());
+    let output = fake.gfl(dir.path(), &["get", "f", "pipe"]).expect(0);
+    assert!(
+        output.out.contains("f → pipe (2097152 bytes, verified)"),
+        "{output:?}"
+    );
+    assert!(reading.join().unwrap() == file);
+    std::os::unix::fs::symlink("/dev/full", path("full")).unwrap();
+    let output = fake.gfl(dir.path(), &["get", "f", "full"]).expect(8);
+    assert!(
+        output.err.contains("cannot write to full: No space left"),
+        "{output:?}"
+    );
+    std::fs::write(path("real"), "old").unwrap();
+    std::os::unix::fs::symlink("real", path("link")).unwrap();
+    fake.gfl(dir.path(), &["get", "f", "link"]).expect(0);
+    assert!(std::fs::read(path("real")).unwrap() == file);
+    let kinds = ["full", "link", "pipe", "real"].map(|name| {
+        let meta = path(name).symlink_metadata().unwrap();
+        (meta.is_symlink(), meta.is_file())
+    });
+    let [link, regular, other] = [(true, false), (false, true), (false, false)];
+    assert_eq!(kinds, [link, link, other, regular]);
+    assert_eq!(names(dir.path()), ["full", "link", "pipe", "real"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_the_server_names_is_replaced_and_never_followed() {
+    let fake = Fake::start(|request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        line if line.starts_with("GET /v1/meta/") => problem(404, "not-found"),
+        line if line.starts_with("GET /v1/files/d/?") => {
+            ok(&json!({"entries": [entry("d/link", b"theirs")], "next": null}))
+        }
+        _ => content(request, b"theirs"),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("mine"), "mine").unwrap();
+    std::os::unix::fs::symlink("mine", dir.path().join("link")).unwrap();
+    fake.gfl(dir.path(), &["get", "d/*", "."]).expect(0);
+    assert_eq!(std::fs::read(dir.path().join("mine")).unwrap(), b"mine");
+    assert_eq!(std::fs::read(dir.path().join("link")).unwrap(), b"theirs");
+    assert!(!dir.path().join("link").is_symlink());
+}

@@ -1,5 +1,5 @@
-//! One file to stdout. What is out cannot be taken back, so a broken connection is taken up where it broke, and damage
-//! shows as an error at the end.
+//! One file to stdout, a pipe or a device. What is out cannot be taken back, so a broken connection is taken up where it
+//! broke, and damage shows as an error at the end.
 
 use super::download::{Downloaded, damaged, expected_root, strong_etag};
 use super::sum::{FileSum, PartHasher, PartSum};
@@ -10,26 +10,58 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use gfl_api::v1::Entry;
 use gfl_api::{FilePath, Root};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::mpsc;
 
 /// Pieces between the network and whoever reads.
 const QUEUED_PIECES: usize = 4;
 
+/// Where bytes go that cannot be taken back.
+#[derive(Clone, Debug)]
+pub(crate) enum Stream {
+    /// stdout.
+    Stdout,
+    /// A pipe or a device with a name.
+    Named(PathBuf),
+}
+
+impl Stream {
+    /// Whether the name is one that bytes flow into: a device, a pipe. To be written to, never to be replaced.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        path.metadata()
+            .is_ok_and(|meta| !meta.is_file() && !meta.is_dir())
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("stdout"),
+            Self::Named(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl Transfer<'_> {
-    /// Writes a file to stdout as it arrives.
-    pub(crate) async fn download_to_stdout(
+    /// Writes a file into a stream as it arrives.
+    pub(crate) async fn download_to_stream(
         &self,
         remote: &FilePath,
         entry: &Entry,
+        to: &Stream,
     ) -> Result<Downloaded> {
         let (pieces, inbox) = mpsc::channel(QUEUED_PIECES);
         // A thread of its own: whoever reads may take their time, and Ctrl-C must still be heard.
-        let writing = blocking(move || write(inbox));
+        let out = to.clone();
+        let writing = blocking(move || write(inbox, &out));
         let (fetched, written) = tokio::join!(self.fetch_all(remote, entry, pieces), writing);
         // The writer's failure is the cause of the other's.
-        let sum = written?.context("cannot write to stdout")?;
+        let sum = written?.with_context(|| format!("cannot write to {to}"))?;
         let told = fetched?;
         let mut whole = FileSum::default();
         whole.add(sum);
@@ -122,13 +154,23 @@ impl Transfer<'_> {
     }
 }
 
-/// Writes and hashes until everything came. Blocking.
-fn write(mut inbox: mpsc::Receiver<Bytes>) -> std::io::Result<PartSum> {
+/// Writes and hashes until everything came. Blocking, also for a pipe nobody has opened at the other end.
+fn write(mut inbox: mpsc::Receiver<Bytes>, to: &Stream) -> io::Result<PartSum> {
+    let mut file = match to {
+        Stream::Stdout => None,
+        Stream::Named(path) => Some(File::options().write(true).open(path)?),
+    };
     let mut hasher = PartHasher::new(0);
     while let Some(piece) = inbox.blocking_recv() {
         hasher.update(&piece);
-        ui::raw(&piece)?;
+        match &mut file {
+            Some(file) => file.write_all(&piece)?,
+            None => ui::raw(&piece)?,
+        }
     }
-    ui::flush()?;
+    match file {
+        Some(_) => {}
+        None => ui::flush()?,
+    }
     Ok(hasher.finish())
 }
