@@ -2,6 +2,8 @@
 
 mod auth;
 mod client;
+mod client_pipes;
+mod client_words;
 mod common;
 mod curl;
 mod discovery;
