@@ -8,8 +8,7 @@ use crate::remote::{Http, Kind, Remote, Retries};
 use anyhow::{Context as _, Result};
 use gfl_api::config::{Config, set_client_server, set_client_text};
 use serde_json::json;
-use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Shows or writes settings.
 pub(super) async fn run(
@@ -69,12 +68,14 @@ pub(super) async fn run(
 /// The file to write: the one in use if it is the user's, else the user's own.
 fn file(context: &Context) -> Result<(PathBuf, String)> {
     if let Some(named) = &context.config {
-        let text = match std::fs::read_to_string(named) {
-            // To be made. What is there and cannot be read is not to be written over.
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-            read => read.with_context(|| format!("cannot read {named}"))?,
+        return match context.places.find(Some(named)) {
+            Ok(Some(found)) => Ok(found),
+            // To be made. What is there and cannot be used is not to be written over.
+            Err(error) if Exit::of(&error) != Exit::NotFound || Path::new(named).exists() => {
+                Err(error)
+            }
+            _ => Ok((PathBuf::from(named), String::new())),
         };
-        return Ok((PathBuf::from(named), text));
     }
     match context.places.find(None)? {
         Some((path, text)) if !path.starts_with("/etc") => Ok((path, text)),

@@ -122,8 +122,12 @@ impl Places {
         }
         match named {
             Some(named) => {
+                let what = match Path::new(named).exists() {
+                    true => "is no settings file",
+                    false => "is not there",
+                };
                 let message =
-                    format!("settings file {named} is not there; name another one with -config");
+                    format!("settings file {named} {what}; name another one with -config");
                 Err(Failed::new(Exit::NotFound, message).into())
             }
             None => Ok(None),

@@ -181,7 +181,7 @@ impl Tally {
         for (count, before, what) in [
             (&self.unchanged, "", "unchanged"),
             (&self.existing, "skipped ", "existing"),
-            (&self.left_out, "left out ", "that are no regular files"),
+            (&self.left_out, "", "left out"),
             (&self.unverified, "", "not verified"),
             (&self.failed, "", "failed"),
         ] {

@@ -160,7 +160,10 @@ impl Ui {
 
     /// What to do next.
     pub(crate) fn hint(&self, text: impl Display) {
-        self.write_err(&format!("{}: {text}\n", self.painted("hint", 36)));
+        if !self.voice.quiet {
+            let text = shown(&text);
+            self.write_err(&format!("{}: {text}\n", self.painted("hint", 36)));
+        }
     }
 
     fn painted(&self, word: &str, colour: u8) -> String {

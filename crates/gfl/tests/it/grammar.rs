@@ -167,6 +167,14 @@ fn a_settings_file_that_cannot_be_read_is_not_written_over() {
         assert!(output.err.contains("c.json"), "{output:?}");
         assert_eq!(fs::read(&file).unwrap(), bytes);
     }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let words = ["-config", "c.json", "config", &fake.address()];
+    let output = gfl(dir.path(), &words).expect(4);
+    assert!(
+        output.err.contains("c.json is no settings file"),
+        "{output:?}"
+    );
     assert!(fake.seen("GET").is_empty());
 }
 

@@ -145,9 +145,7 @@ impl Folder {
     /// The folder `path` as the user named it, made with its parents if need be.
     fn named(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                io::Error::new(error.kind(), "it is there and is not a folder")
-            }
+            io::ErrorKind::AlreadyExists => io::Error::new(error.kind(), "a file is in the way"),
             _ => error,
         })?;
         Ok(Self {
