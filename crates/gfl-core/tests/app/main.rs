@@ -5,14 +5,17 @@
 
 mod bed;
 mod bodies;
+mod broken;
 mod crashes;
 mod cuts;
 mod endings;
 mod failures;
 mod files;
 mod hands;
+mod history;
 mod hooks;
 mod ids;
+mod links;
 mod listings;
 mod puts;
 mod races;
