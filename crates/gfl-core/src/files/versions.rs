@@ -237,7 +237,7 @@ impl Shared {
             Some(Found::Dir { ino, .. }) if kept.is_dir => Ok((ino, None)),
             Some(Found::File { stamp, .. }) if !kept.is_dir => Ok((stamp.ino, Some(stamp))),
             _ => Err(Error::new(
-                Kind::Conflict,
+                Kind::NotFound,
                 format!(
                     "{path}: what is kept is a link, and what it led to is not there; bring that back first"
                 ),

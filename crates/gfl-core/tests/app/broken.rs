@@ -54,7 +54,7 @@ async fn broken_links_can_only_be_deleted(bed: &Bed) {
         assert!(!bed.is_link(name), "{name}");
         bed.is_gone(name).await;
         bed.check().await;
-        fails(bed.restore(name, None).await, Kind::Conflict);
+        fails(bed.restore(name, None).await, Kind::NotFound);
     }
     // As soon as it leads somewhere it can come back.
     bed.put("nowhere", b"somewhere").await;

@@ -317,7 +317,7 @@ async fn a_link_comes_back_leading_to_what_is_there_now(bed: &Bed) {
     bed.delete("link").await.unwrap();
     bed.delete("f").await.unwrap();
     let error = bed.restore("link", None).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Conflict);
+    assert_eq!(error.kind(), Kind::NotFound);
     assert!(error.message().contains("link"), "{error}");
     bed.check().await;
     bed.restore("f", None).await.unwrap();
