@@ -12,9 +12,11 @@ pub mod golden;
 pub mod http;
 pub mod model;
 pub mod mount;
+pub mod prometheus;
 pub mod proxy;
 pub mod server;
 pub mod skip;
+pub mod socket;
 #[cfg(feature = "catalog")]
 pub mod traffic;
 pub mod tree;
