@@ -79,6 +79,11 @@ impl App {
         self.shared.settle_round().await
     }
 
+    /// One step of recording what people changed by hand; false when there is none.
+    pub async fn adopt_step(&self) -> Result<bool> {
+        self.shared.adopt_one().await
+    }
+
     /// Only the pruning of history.
     pub async fn prune(&self) -> Result<()> {
         while self.shared.prune_step().await? {}

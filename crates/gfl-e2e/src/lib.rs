@@ -10,6 +10,7 @@ pub mod frames;
 pub mod gfl;
 pub mod golden;
 pub mod http;
+pub mod lan;
 pub mod model;
 pub mod mount;
 pub mod prometheus;

@@ -99,10 +99,16 @@ impl Body {
         Body::of(Kind::Stream(stream))
     }
 
-    /// Calls `on_end` when the body has been sent or dropped.
+    /// Calls `on_end` when the body has been sent or dropped, after those who asked for it before.
     #[must_use]
     pub fn on_end(mut self, on_end: OnEnd) -> Body {
-        self.on_end = Some(on_end);
+        self.on_end = Some(match self.on_end.take() {
+            None => on_end,
+            Some(earlier) => Box::new(move |bytes, complete| {
+                earlier(bytes, complete);
+                on_end(bytes, complete);
+            }),
+        });
         self
     }
 
@@ -420,12 +426,19 @@ mod tests {
             Segment::File(FileBody::new(memory(10), 1, 3, &budget)),
             Segment::Text("z".into()),
         ])
-        .on_end(Box::new(move |sent, complete| {
-            let _ = tx.send((sent, complete));
+        .on_end(Box::new({
+            let tx = tx.clone();
+            move |sent, complete| {
+                let _ = tx.send((sent, complete));
+            }
+        }))
+        .on_end(Box::new(move |_, _| {
+            let _ = tx.send((0, true));
         }));
         assert_eq!(body.exact_len(), Some(4));
         assert_eq!(body.collect().await.unwrap().to_bytes(), &b"a\x01\x02z"[..]);
         assert_eq!(rx.recv().await, Some((4, true)));
+        assert_eq!(rx.recv().await, Some((0, true)));
         assert_eq!(rx.recv().await, None);
     }
 }

@@ -3,10 +3,11 @@
 
 use crate::body::Body;
 use crate::query::Query;
-use crate::readiness::Report;
+use crate::readiness::report::Report;
 use crate::server::Call;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response, StatusCode};
+use std::sync::Arc;
 
 /// `/livez`: the process answers.
 pub fn live(call: &Call) -> Response<Body> {
@@ -21,7 +22,8 @@ pub async fn ready(call: &Call) -> Response<Body> {
         let ending = Report::ending();
         return answer(call, StatusCode::SERVICE_UNAVAILABLE, ending.text());
     }
-    let report = call.server.readiness.look(&call.server).await;
+    let report = call.server.readiness.look().await;
+    let report = report.unwrap_or_else(|| Arc::new(Report::silent()));
     if !report.is_ready() {
         answer(call, StatusCode::SERVICE_UNAVAILABLE, report.text())
     } else if Query::parse(call.uri.query()).get("verbose").is_some() {

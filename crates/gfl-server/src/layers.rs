@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
 use gfl_api::problem::Code;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, SERVER};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -48,10 +48,12 @@ impl Server {
 
     async fn answer(
         self: &Arc<Self>,
-        from: From,
+        mut from: From,
         request: Request<RequestBody>,
     ) -> (Response<Body>, bool) {
         let (parts, body) = request.into_parts();
+        let limits = self.limits();
+        from.peer = limits.connections.trusted.client(from.peer, &parts.headers);
         let rest = body.rest();
         let expects_continue = parts.headers.contains_key(EXPECT);
         let facts = Arc::new(Facts::new(request_id(&parts.headers)));
@@ -79,6 +81,26 @@ impl Server {
             answer = answer.map(Body::without_bytes);
         }
         (watch.over(answer), reusable)
+    }
+}
+
+impl Server {
+    /// Whether a request is answered now, without a line in the log. On a task of its own, as requests are.
+    pub async fn probe(self: &Arc<Self>) -> bool {
+        let (method, uri) = (Method::GET, Uri::from_static("/livez"));
+        let call = Call {
+            server: Arc::clone(self),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            is_local: true,
+            is_admin: false,
+            method,
+            uri,
+            headers: HeaderMap::new(),
+            body: RequestBody::empty(),
+            facts: Arc::default(),
+        };
+        let answer = tokio::spawn(router::route(call)).await;
+        answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }
 }
 

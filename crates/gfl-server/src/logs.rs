@@ -3,15 +3,22 @@
 use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// What is logged can be changed while it is.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging. `level` is a level (`info`), modules with levels (`gfl_core=debug,hyper=info`), or both.
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let filter = filter(level).map_err(|why| anyhow!("server.log_level {level:?}: {why}"))?;
+    let (filter, handle) = reload::Layer::new(usable(level)?);
+    let _ = LEVEL.set(handle);
     let log = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
@@ -24,6 +31,20 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
             .try_init(),
     }
     .context("cannot start logging")
+}
+
+/// Logs at this level from now on.
+pub fn set_level(level: &str) -> Result<()> {
+    let filter = usable(level)?;
+    match LEVEL.get() {
+        Some(handle) => handle.reload(filter).context("cannot change the log level"),
+        // Nothing logs, as in tests.
+        None => Ok(()),
+    }
+}
+
+fn usable(level: &str) -> Result<Targets> {
+    filter(level).map_err(|why| anyhow!("server.log_level {level:?}: {why}"))
 }
 
 /// A plain level is for our own crates; libraries then only say what is wrong. What follows names modules with

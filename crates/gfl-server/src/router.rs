@@ -4,7 +4,7 @@ use crate::body::Body;
 use crate::problem::TextFailure;
 use crate::server::Call;
 use crate::tell::metrics;
-use crate::{health, query, v0, v1};
+use crate::{health, query, updates, v0, v1};
 use gfl_api::v0::texts;
 use http::{Response, StatusCode};
 
@@ -37,10 +37,11 @@ pub async fn route(call: Call) -> Response<Body> {
         "/mkdir" => v0::mkdir(call).await,
         "/config" => v0::config(&call),
         "/auth/challenge" => v0::auth_challenge(&call),
+        updates::MANIFEST | updates::SIGNATURE => updates::answer(&call).await,
         _ => not_found(&call),
     }
 }
 
-fn not_found(call: &Call) -> Response<Body> {
+pub(crate) fn not_found(call: &Call) -> Response<Body> {
     TextFailure::new(StatusCode::NOT_FOUND, texts::PAGE_NOT_FOUND).into_answer(&call.facts.id)
 }

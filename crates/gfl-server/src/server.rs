@@ -3,7 +3,10 @@
 use crate::budget::Budget;
 use crate::facts::Facts;
 use crate::incoming::RequestBody;
+use crate::limits::Limits;
+use crate::listen::Slots;
 use crate::readiness::Readiness;
+use crate::readiness::report::{Parts, Report};
 use crate::tell::classify::{Direction, purpose};
 use crate::tell::meters::Meters;
 use crate::tokens_watch::TokenWatch;
@@ -12,9 +15,11 @@ use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
+use parking_lot::RwLock;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Semaphore;
 
 /// Bytes of bulk files that wait in memory to be stored, over all bulk requests.
@@ -28,19 +33,22 @@ pub struct Server {
     pub budget: Arc<Budget>,
     /// Memory of small files in bulk uploads.
     pub bulk_bytes: Arc<Semaphore>,
-    /// What v0's `/config` tells.
+    /// What everybody is told.
     pub about: About,
     /// The state of `tokens.json`.
-    pub tokens: TokenWatch,
+    pub tokens: Arc<TokenWatch>,
     /// Whether requests can be served.
-    pub readiness: Readiness,
+    pub readiness: Readiness<Arc<Report>>,
+    /// Who is connected.
+    pub slots: Arc<Slots>,
+    limits: RwLock<Arc<Limits>>,
     /// Counters.
     pub meters: Arc<Meters>,
     metrics_access: RwLock<MetricsAccess>,
     draining: AtomicBool,
 }
 
-/// What v0's `/config` tells about this server.
+/// What this server tells everybody about itself: v0's `/config`, and the release it offers.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// `server.address` of the configuration.
@@ -51,15 +59,24 @@ pub struct About {
     pub meta_dir: String,
     /// `server.tokens_file`; blank unless configured to be shown.
     pub tokens_file: String,
+    /// `server.updates_file`; its content is told, never its path.
+    pub updates_file: Option<PathBuf>,
 }
 
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
-        let settings = app.settings();
+        let tokens = Arc::new(TokenWatch::new(app.settings().tokens_file.clone()));
+        let parts = Arc::new(Parts::new(Arc::clone(&app), Arc::clone(&tokens)));
+        let readiness = Readiness::new(Box::new(move || {
+            let parts = Arc::clone(&parts);
+            Box::pin(async move { parts.look().await })
+        }));
         Arc::new(Server {
-            tokens: TokenWatch::new(settings.tokens_file.clone()),
-            readiness: Readiness::new(settings),
+            tokens,
+            readiness,
+            slots: Arc::default(),
+            limits: RwLock::default(),
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
@@ -70,25 +87,31 @@ impl Server {
         })
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read())
+    }
+
+    /// From now on these limits hold. What runs goes on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.slots.set_limits(limits.connections.clone());
+        *self.limits.write() = Arc::new(limits);
+    }
+
     /// Who may read `/metrics`.
     pub fn metrics_access(&self) -> MetricsAccess {
-        *self
-            .metrics_access
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.metrics_access.read()
     }
 
     /// From now on these may read `/metrics`.
     pub fn set_metrics_access(&self, access: MetricsAccess) {
-        *self
-            .metrics_access
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = access;
+        *self.metrics_access.write() = access;
     }
 
     /// From now on the server is not ready, and finishes what runs.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.readiness.stop();
     }
 
     /// Whether the server is about to end.

@@ -6,11 +6,13 @@
 mod args;
 mod commands;
 mod config;
+mod discovery;
 mod exit;
 mod local;
 mod remote;
 mod transfer;
 mod ui;
+mod update;
 
 use args::{ArgsError, Invocation};
 use exit::Exit;
@@ -130,10 +132,6 @@ fn complain(error: &ArgsError) -> ExitCode {
         }
         ArgsError::Missing(command) => {
             let _ = ui.page(args::usage_of(Some(command)));
-            Exit::Failure
-        }
-        ArgsError::NotYet(_) => {
-            ui.error(&anyhow::anyhow!("{error}"));
             Exit::Failure
         }
         ArgsError::Flag(_) => {

@@ -4,8 +4,10 @@
 //! the programs.
 
 mod edit;
+pub mod keys;
 mod metrics;
 mod nearest;
+mod value;
 
 use crate::{
     gojson::{Node, same_key},
@@ -16,6 +18,7 @@ pub use metrics::MetricsAccess;
 pub use nearest::nearest;
 
 use std::fmt;
+use value::Value;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +64,22 @@ pub struct ServerConfig {
     pub log_level: String,
     /// Whether `GET /config` shows the server's paths, as v0.1 did. Default false.
     pub show_paths_in_config: bool,
+    /// Connections at once; 0 for as many as there are file descriptors. Default 4096.
+    pub connections_max: u32,
+    /// Connections from one address (IPv6: from one /64); 0 for any number. Default 1024.
+    pub connections_per_address_max: u32,
+    /// Proxies whose word about a client's address counts: addresses and networks. Default none.
+    pub trusted_proxies: Vec<String>,
+    /// Seconds in which running requests may finish when the server ends. Default 30.
+    pub drain_seconds: u32,
+    /// Seconds before that in which it says that it is not ready and still accepts. Default 0.
+    pub drain_notice_seconds: u32,
+    /// Whether clients find the server in their network. None: if others than this machine can connect at all.
+    pub discovery: Option<bool>,
+    /// The name it is found under.
+    pub discovery_name: String,
+    /// The `version.json` it serves; empty for none.
+    pub updates_file: String,
     /// Who may read `/metrics`. Default local.
     pub metrics: MetricsAccess,
     /// Days for which the access log is kept; 0 for none. Default 30.
@@ -98,6 +117,14 @@ impl Default for ServerConfig {
             log: LogFormat::Text,
             log_level: "info".into(),
             show_paths_in_config: false,
+            connections_max: 4096,
+            connections_per_address_max: 1024,
+            trusted_proxies: Vec::new(),
+            drain_seconds: 30,
+            drain_notice_seconds: 0,
+            discovery: None,
+            discovery_name: crate::discovery::NAME_DEFAULT.into(),
+            updates_file: String::new(),
             metrics: MetricsAccess::Local,
             access_log_days: 30,
         }
@@ -188,6 +215,14 @@ const SERVER_KEYS: &[&str] = &[
     "log",
     "log_level",
     "show_paths_in_config",
+    "connections_max",
+    "connections_per_address_max",
+    "trusted_proxies",
+    "drain_seconds",
+    "drain_notice_seconds",
+    "discovery",
+    "discovery_name",
+    "updates_file",
     "metrics",
     "access_log_days",
 ];
@@ -289,6 +324,16 @@ impl ServerConfig {
                         value.choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)])?
                 }
                 "log_level" => self.log_level = value.text_or(&default.log_level)?,
+                "connections_max" => self.connections_max = value.number(u32::MAX)?,
+                "connections_per_address_max" => {
+                    self.connections_per_address_max = value.number(u32::MAX)?
+                }
+                "trusted_proxies" => self.trusted_proxies = value.texts()?,
+                "drain_seconds" => self.drain_seconds = value.number(u32::MAX)?,
+                "drain_notice_seconds" => self.drain_notice_seconds = value.number(u32::MAX)?,
+                "discovery" => self.discovery = Some(value.boolean()?),
+                "discovery_name" => self.discovery_name = value.text_or(&default.discovery_name)?,
+                "updates_file" => self.updates_file = value.text_or("")?,
                 "metrics" => self.metrics = value.choice(MetricsAccess::CHOICES)?,
                 "access_log_days" => self.access_log_days = value.number(u32::MAX)?,
                 _ => self.show_paths_in_config = value.boolean()?,
@@ -340,69 +385,6 @@ impl ClientConfig {
             }
         }
         Ok(())
-    }
-}
-
-/// A value with the name of its key for messages.
-struct Value<'a> {
-    key: String,
-    node: &'a Node,
-}
-
-impl Value<'_> {
-    fn wrong<T>(&self, expected: &'static str) -> Result<T, ConfigError> {
-        Err(ConfigError::WrongType {
-            key: self.key.clone(),
-            expected,
-            found: self.node.kind(),
-        })
-    }
-
-    /// A text, or the default for an empty one.
-    fn text_or(&self, default: &str) -> Result<String, ConfigError> {
-        match self.node {
-            Node::Text(text) if text.is_empty() => Ok(default.to_owned()),
-            Node::Text(text) => Ok(text.clone()),
-            _ => self.wrong("a string"),
-        }
-    }
-
-    fn boolean(&self) -> Result<bool, ConfigError> {
-        match self.node {
-            Node::Bool(value) => Ok(*value),
-            _ => self.wrong("true or false"),
-        }
-    }
-
-    fn number<T: TryFrom<u64> + Into<u64>>(&self, max: T) -> Result<T, ConfigError> {
-        let max: u64 = max.into();
-        match self.node {
-            Node::Number(n) => {
-                let fits = n
-                    .as_u64()
-                    .filter(|n| *n <= max)
-                    .and_then(|n| T::try_from(n).ok());
-                fits.ok_or_else(|| ConfigError::OutOfRange {
-                    key: self.key.clone(),
-                    max,
-                })
-            }
-            _ => self.wrong("a whole number"),
-        }
-    }
-
-    fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Result<T, ConfigError> {
-        let Node::Text(text) = self.node else {
-            return self.wrong("a string");
-        };
-        let found = choices.iter().find(|(name, _)| same_key(text, name));
-        found
-            .map(|(_, value)| *value)
-            .ok_or_else(|| ConfigError::NoSuchChoice {
-                key: self.key.clone(),
-                value: Shown::new(text),
-                choices: choices.iter().map(|(name, _)| *name).collect(),
-            })
     }
 }
 

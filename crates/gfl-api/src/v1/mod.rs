@@ -67,6 +67,9 @@ pub struct ListPage {
     pub entries: Vec<Entry>,
     /// The cursor of the next page; none on the last.
     pub next: Option<String>,
+    /// How many names and folders cannot be shown, on this page and not counted on another.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped: u64,
 }
 
 /// Limits a client should know before it begins.
@@ -425,6 +428,10 @@ pub struct Me {
 )]
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Reads a member that is there, so that `null` and absence differ.

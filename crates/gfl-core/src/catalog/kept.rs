@@ -167,6 +167,27 @@ pub async fn deleted_in(
     rows.iter().map(read).collect()
 }
 
+/// Whether something kept was in a directory.
+pub async fn any_in(tx: &mut Tx<'_>, parent: i64) -> Result<bool> {
+    let row = tx
+        .row(
+            "SELECT 1 FROM kept WHERE parent = $1 LIMIT 1",
+            &[parent.into()],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+/// What was in one directory is found in another from now on.
+pub async fn hand_over(tx: &mut Tx<'_>, from: i64, to: i64) -> Result<()> {
+    tx.exec(
+        "UPDATE kept SET parent = $2 WHERE parent = $1",
+        &[from.into(), to.into()],
+    )
+    .await?;
+    Ok(())
+}
+
 /// The oldest rows retired before a time.
 pub async fn oldest(tx: &mut Tx<'_>, before_ms: i64, limit: i64) -> Result<Vec<KeptRow>> {
     let rows = tx

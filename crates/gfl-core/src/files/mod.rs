@@ -166,7 +166,8 @@ pub struct ListPage {
     pub entries: Vec<Stat>,
     /// Continue with `after` = the last entry's path.
     pub more: bool,
-    /// Names that cannot be shown.
+    /// Names and, in a walk, directories that cannot be shown: what is neither file nor directory, what the server
+    /// may not read. Not counted again by later pages.
     pub skipped: u64,
 }
 

@@ -263,7 +263,7 @@ async fn sweep_rows(tx: &mut Tx<'_>) -> Result<bool> {
         if is_dir {
             entries::relocate(tx, id, entries::SWEEP, &id.to_string()).await?;
         } else {
-            versions::remove_of_entry(tx, id).await?;
+            versions::remove_current_of(tx, id).await?;
             entries::remove(tx, id).await?;
         }
     }

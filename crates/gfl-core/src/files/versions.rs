@@ -2,10 +2,10 @@
 
 use super::commit::Candidate;
 use super::finish::Fate;
-use super::look::Looked;
+use super::look::{Looked, unserved};
 use super::put::file_mode;
 use super::read::no_version;
-use super::rows::{self, Before};
+use super::rows::{self, Before, DirRow};
 use super::settle::Reach;
 use super::shared::Shared;
 use super::{Preconditions, Stat, VersionInfo, VersionMark, VersionPage, VersionsQuery};
@@ -145,6 +145,7 @@ impl Shared {
                 drop(lock);
                 self.restore_copy(caller, path, &row, version).await
             }
+            Looked::Other { .. } => Err(unserved(path)),
             Looked::File(_) | Looked::Dir { .. } => Err(Error::new(
                 Kind::AlreadyExists,
                 format!("{path}: exists; move it away first, then restore"),
@@ -363,6 +364,7 @@ fn nothing_deleted(path: &FilePath) -> Error {
 #[derive(Debug, Clone, Copy)]
 struct Written {
     entry: i64,
+    parent: DirRow,
     intent: i64,
     event: i64,
 }
@@ -375,7 +377,8 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
         return Err(no_version(path));
     }
     rows.before.forget(tx, path, rows.now_ms).await?;
-    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let dir = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let parent = dir.id;
     let version = (!kept.is_dir).then(|| kept.id.clone());
     if kept.is_dir {
         entries::relocate(tx, kept.entry, parent, &rows.name).await?;
@@ -385,6 +388,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             id: kept.entry,
             parent,
             is_dir: false,
+            gone: false,
             version: version.clone(),
         };
         entries::put_back(tx, &row, &rows.name, rows.now_ms).await?;
@@ -406,6 +410,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     };
     Ok(Written {
         entry: kept.entry,
+        parent: dir,
         intent,
         event: events::record(tx, rows.now_ms, &event).await?,
     })
@@ -419,6 +424,7 @@ async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<
         entries::remove(tx, written.entry).await?;
     }
     kept::insert(tx, kept).await?;
+    written.parent.take_back(tx).await?;
     intents::remove(tx, written.intent).await?;
     events::unrecord(tx, written.event).await
 }

@@ -24,7 +24,9 @@ mod sessions;
 mod tokens;
 mod twins;
 mod undo;
+mod unreadable;
 mod v0;
+mod vanished;
 
 /// Declares each case once per store, and once more over PostgreSQL.
 macro_rules! cases {

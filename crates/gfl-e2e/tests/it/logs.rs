@@ -150,6 +150,11 @@ fn lines_of_many_files_count_them() {
         &send("batch", Request::new("POST", "/v1/batch").json(&ops)),
         json!({"files": 3, "failed": 2, "first_failed": "no", "problem": "not-found"}),
     );
+    let ops = json!({"ops": [{"op":"stat"}, {"op":"delete","path":"no"}]});
+    tells(
+        &send("unnamed", Request::new("POST", "/v1/batch").json(&ops)),
+        json!({"failed": 2, "first_failed": "ops[0]", "problem": "invalid-request"}),
+    );
     let ops = json!({"ops": [{"op":"stat","path":"a/1"}]});
     tells(
         &send("well", Request::new("POST", "/v1/batch").json(&ops)),

@@ -5,6 +5,7 @@ mod auth;
 mod client;
 mod common;
 mod curl;
+mod discovery;
 mod disk;
 mod events;
 mod kill;

@@ -10,7 +10,7 @@ const SETTING: &str = "server.address";
 
 /// `-listen` replaces the configured address, `-port` its port and `-public` its host. (v0.1 threw the configured
 /// host away with `-port`.) The address comes back even when it cannot be used, to be shown.
-pub(super) fn decide(args: &Args, configured: &str) -> (String, Option<Finding>) {
+pub(super) fn decide(args: &Args, configured: &str) -> Address {
     let address = args.listen.as_deref().unwrap_or(configured);
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -18,17 +18,36 @@ pub(super) fn decide(args: &Args, configured: &str) -> (String, Option<Finding>)
     };
     let host = if args.public { PUBLIC_HOST } else { host };
     let port = args.port.as_deref().unwrap_or(port);
-    let setting = match (&args.port, &args.listen) {
-        (Some(_), _) => "-port",
-        (None, Some(_)) => "-listen",
-        (None, None) => SETTING,
+    let host_from = match (args.public, &args.listen) {
+        (true, _) => "-public",
+        (false, Some(_)) => "-listen",
+        (false, None) => SETTING,
     };
-    let decided = format!("{host}:{port}");
+    let text = format!("{host}:{port}");
     let wrong = port.parse::<u16>().is_err().then(|| {
+        let setting = match (&args.port, &args.listen) {
+            (Some(_), _) => "-port",
+            (None, Some(_)) => "-listen",
+            (None, None) => SETTING,
+        };
         let why = "is no address to listen on, write host:port with a port from 0 to 65535";
-        Finding::error(setting, &decided, why)
+        Finding::error(setting, &text, why)
     });
-    (decided, wrong)
+    Address {
+        text,
+        host_from,
+        wrong,
+    }
+}
+
+/// Where to listen, and who said so.
+pub(super) struct Address {
+    /// `host:port`.
+    pub(super) text: String,
+    /// The setting or option that named the host.
+    pub(super) host_from: &'static str,
+    /// It is no address.
+    pub(super) wrong: Option<Finding>,
 }
 
 /// Whom an address lets in.
@@ -40,15 +59,15 @@ pub(super) enum Reach {
     Network,
 }
 
-/// Looks the host up. A name that stands for several addresses reaches as far as the farthest.
-pub(super) fn reach(address: &str) -> Result<Reach, Finding> {
+/// Looks the host up, which `setting` named. A name that stands for several addresses reaches as far as the farthest.
+pub(super) fn reach(setting: &str, address: &str) -> Result<Reach, Finding> {
     let (host, _) = address.rsplit_once(':').unwrap_or((address, ""));
     if host.is_empty() {
         return Ok(Reach::Network);
     }
     let addresses = resolve(host).map_err(|why| {
         let why = format!("its host has no address ({why}); write an IP address, or 127.0.0.1");
-        Finding::error(SETTING, address, why)
+        Finding::error(setting, address, why)
     })?;
     let bindable = |ip: &IpAddr| match TcpListener::bind((*ip, 0)) {
         Err(error) => error.kind() != std::io::ErrorKind::AddrNotAvailable,
@@ -57,7 +76,7 @@ pub(super) fn reach(address: &str) -> Result<Reach, Finding> {
     let usable: Vec<IpAddr> = addresses.into_iter().filter(bindable).collect();
     if usable.is_empty() {
         let why = "is no address of this machine; write one that it has, 127.0.0.1 or 0.0.0.0";
-        return Err(Finding::error(SETTING, address, why));
+        return Err(Finding::error(setting, address, why));
     }
     let local = usable.iter().all(|ip| ip.to_canonical().is_loopback());
     Ok(if local {
@@ -79,10 +98,10 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
 }
 
 /// What is doubtful about an address that reaches so far.
-pub(super) fn doubts(address: &str, reach: Reach) -> Option<Finding> {
+pub(super) fn doubts(setting: &str, address: &str, reach: Reach) -> Option<Finding> {
     (reach == Reach::Network).then(|| {
         Finding::warning(
-            SETTING,
+            setting,
             address,
             "everybody in the network can connect, and without TLS tokens and files can be read on the way; \
              listen on 127.0.0.1 behind a proxy that speaks TLS",
@@ -103,9 +122,10 @@ mod tests {
                 public,
                 ..Args::default()
             };
-            match decide(&args, configured) {
-                (address, None) => Ok(address),
-                (_, Some(finding)) => Err(finding.to_string()),
+            let decided = decide(&args, configured);
+            match decided.wrong {
+                None => Ok(decided.text),
+                Some(finding) => Err(finding.to_string()),
             }
         };
         let is = |text: &str| Ok(text.to_owned());
@@ -144,9 +164,9 @@ mod tests {
             ("0.0.0.0:8080", Reach::Network),
             (":8080", Reach::Network),
         ] {
-            assert_eq!(reach(address), Ok(want), "{address}");
+            assert_eq!(reach(SETTING, address), Ok(want), "{address}");
             assert_eq!(
-                doubts(address, want).is_some(),
+                doubts(SETTING, address, want).is_some(),
                 want == Reach::Network,
                 "{address}"
             );
@@ -156,9 +176,11 @@ mod tests {
             ("192.0.2.1:8080", "no address of this machine"),
             (&format!("{}:80", "x".repeat(300)), "has no address"),
         ] {
-            let finding = reach(address).unwrap_err();
+            let finding = reach("-listen", address).unwrap_err();
             assert!(
-                finding.fatal && finding.to_string().contains(word),
+                finding.fatal
+                    && finding.to_string().starts_with("-listen ")
+                    && finding.to_string().contains(word),
                 "{finding}"
             );
         }

@@ -12,23 +12,23 @@ const OWN: &str = ".gfl";
 /// What has its place in there.
 const OWN_FOLDERS: [&str; 3] = ["drafts", "kept", "groups"];
 
-pub(super) const STORAGE: &str = "server.storage_dir";
-pub(super) const META: &str = "server.meta_dir";
+/// A folder, after the setting or option that named it.
+type Named<'a> = (&'static str, &'a Path);
 
 /// What is doubtful about the two folders.
-pub(super) fn look(storage: &Path, meta: &Path) -> Vec<Finding> {
+pub(super) fn look(storage: Named<'_>, meta: Named<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(storage_usable(storage));
-    found.extend(usable(meta).err().map(|why| {
+    found.extend(usable(meta.1).err().map(|why| {
         let why = format!("{why}; the catalog and its lock are written there");
-        Finding::error(META, &shown(meta), why)
+        Finding::error(meta.0, &shown(meta.1), why)
     }));
     found.extend(apart(storage, meta));
     found
 }
 
 /// The catalog among the files would be served, and could be overwritten, like any of them.
-fn apart(storage: &Path, meta: &Path) -> Option<Finding> {
+fn apart((from, storage): Named<'_>, (meta_from, meta): Named<'_>) -> Option<Finding> {
     let (root, own) = (real(storage), real(meta));
     let meta_is = |what: &str| {
         let why = format!(
@@ -36,7 +36,7 @@ fn apart(storage: &Path, meta: &Path) -> Option<Finding> {
              choose a folder outside of it",
             shown(storage)
         );
-        Some(Finding::error(META, &shown(meta), why))
+        Some(Finding::error(meta_from, &shown(meta), why))
     };
     if root == own || is_same(storage, meta) {
         return meta_is("is");
@@ -54,7 +54,7 @@ fn apart(storage: &Path, meta: &Path) -> Option<Finding> {
              keep the two apart",
             shown(meta)
         );
-        Finding::warning(STORAGE, &shown(storage), why)
+        Finding::warning(from, &shown(storage), why)
     })
 }
 
@@ -75,8 +75,8 @@ pub(super) fn is_served(file: &Path, storage: &Path) -> bool {
     }
 }
 
-fn storage_usable(storage: &Path) -> Option<Finding> {
-    let error = |why: String| Some(Finding::error(STORAGE, &shown(storage), why));
+fn storage_usable((from, storage): Named<'_>) -> Option<Finding> {
+    let error = |why: String| Some(Finding::error(from, &shown(storage), why));
     let own = storage.join(OWN);
     if !own.is_dir() {
         return usable(storage).err().and_then(error);
@@ -85,13 +85,13 @@ fn storage_usable(storage: &Path) -> Option<Finding> {
     match (writable(&own), writable(storage)) {
         (Ok(()), Ok(())) => None,
         (Err(Errno::ROFS), _) => Some(Finding::warning(
-            STORAGE,
+            from,
             &shown(storage),
             "is mounted read-only: files can be read, and nothing be stored",
         )),
         (Err(errno), _) => error(format!("its folder {OWN} {}", refusal(errno))),
         (Ok(()), Err(errno)) => Some(Finding::warning(
-            STORAGE,
+            from,
             &shown(storage),
             format!(
                 "{}: nothing can be made directly in it, only in its folders",
@@ -106,7 +106,7 @@ pub(super) fn usable(folder: &Path) -> Result<(), String> {
     match std::fs::metadata(folder) {
         Ok(found) if found.is_dir() => writable(folder).map_err(refusal),
         Ok(_) => Err("is not a folder, name one".into()),
-        Err(error) if error.kind() == ErrorKind::NotFound => makeable(folder),
+        Err(error) if is_nothing(&error) => makeable(folder),
         Err(error) => Err(format!("cannot be looked at: {error}")),
     }
 }
@@ -131,11 +131,15 @@ fn makeable(folder: &Path) -> Result<(), String> {
                     above.display()
                 ));
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if is_nothing(&error) => {}
             Err(error) => return Err(format!("cannot be looked at: {error}")),
         }
     }
     Ok(())
+}
+
+fn is_nothing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
 /// Asked of the kernel, which knows about read-only mounts and access lists.
@@ -233,7 +237,10 @@ mod tests {
             ("new", "new/meta", "error server.meta_dir"),
             ("there/data", "there", "warning server.storage_dir"),
         ] {
-            let found = apart(&at(storage), &at(meta));
+            let found = apart(
+                ("server.storage_dir", &at(storage)),
+                ("server.meta_dir", &at(meta)),
+            );
             assert_eq!(verdict(found), want, "{storage} {meta}");
         }
         assert!(is_served(&at("link/x/tokens.json"), &at("data")));
@@ -249,8 +256,8 @@ mod tests {
         assert_eq!(usable(dir.path()), Ok(()));
         assert_eq!(usable(&at("to/be/made")), Ok(()));
         assert_eq!(usable(&at("file")), Err("is not a folder, name one".into()));
-        assert!(usable(&at("file/below")).is_err());
-        assert!(makeable(&at("file/below")).is_err());
+        let below = usable(&at("file/below/x")).unwrap_err();
+        assert!(below.ends_with("file is not a folder"), "{below}");
         // Root may write anywhere; a read-only mount is what the end-to-end tests have for it.
         if !rustix::process::geteuid().is_root() {
             let closed = Permissions::from_mode(0o500);
@@ -261,15 +268,11 @@ mod tests {
                 assert!(why.contains("may not be written by user"), "{why}");
             }
         }
-        let found = look(&at("file"), &at("file"));
+        let found = look(("-storage-dir", &at("file")), ("-meta-dir", &at("file")));
         let settings: Vec<_> = found.into_iter().map(|f| verdict(Some(f))).collect();
         assert_eq!(
             settings,
-            [
-                "error server.storage_dir",
-                "error server.meta_dir",
-                "error server.meta_dir"
-            ]
+            ["error -storage-dir", "error -meta-dir", "error -meta-dir"]
         );
     }
 }

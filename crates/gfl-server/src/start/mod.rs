@@ -9,6 +9,8 @@ mod tokens;
 mod told;
 
 use crate::args::Args;
+use crate::discovery::Wish;
+use crate::limits::Limits;
 use crate::logs;
 use crate::server::About;
 use anyhow::{Context, Result};
@@ -29,21 +31,30 @@ pub struct Found {
     missing: bool,
 }
 
+impl Found {
+    /// There is no file.
+    pub fn is_missing(&self) -> bool {
+        self.missing
+    }
+}
+
 /// Everything `main` needs to know.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Where to listen.
     pub address: String,
+    /// Who said so, for messages.
+    pub origin: Origin,
     /// For the application.
     pub settings: Settings,
     /// For v0's `/config`.
     pub about: About,
+    /// For `gfl discover`.
+    pub discovery: Wish,
     /// The form of the log.
     pub log: LogFormat,
     /// What is logged.
     pub log_level: String,
-    /// Who may read `/metrics`.
-    pub metrics: MetricsAccess,
     /// There was no configuration: make one, and a token.
     pub first_start: bool,
     /// The configuration file.
@@ -54,8 +65,21 @@ pub struct Plan {
     pub unknown: Vec<Warning>,
     /// `GET /config` shows paths.
     pub show_paths: bool,
+    /// The settings as configured.
+    pub server: ServerConfig,
     /// What is doubtful.
     pub findings: Vec<Finding>,
+}
+
+/// The settings and options that decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// The host of the address.
+    pub host: &'static str,
+    /// The storage folder.
+    pub storage_dir: &'static str,
+    /// The metadata folder.
+    pub meta_dir: &'static str,
 }
 
 /// Paths as text.
@@ -107,8 +131,8 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         .iter()
         .map(|warning| Finding::warning(&args.config, "", warning.to_string()).without_value());
     findings.extend(unknown_keys);
-    let (address, wrong) = address::decide(args, &server.address);
-    findings.extend(wrong);
+    let address = address::decide(args, &server.address);
+    findings.extend(address.wrong);
     findings.extend(check_tls(args, &server));
     findings.extend(check_values(&server));
     let folders = Folders {
@@ -120,18 +144,46 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         tokens_file: server.tokens_file.clone(),
     };
     let settings = settings(args, &server, &folders, &mut findings);
+    if missing {
+        // What will be written: a later look at the file is to find nothing new in it.
+        server.address = address.text.clone();
+        server.storage_dir = folders.storage_dir.clone();
+        server.meta_dir = folders.meta_dir.clone();
+    }
+    let tls = matches!(server.tls(), Ok(Some(_))) && !args.plain_http;
+    let discovery = Wish::new(&server, &address.text, tls).unwrap_or_else(|why| {
+        let name = &server.discovery_name;
+        findings.push(Finding::error(
+            "server.discovery_name",
+            name,
+            why.to_string(),
+        ));
+        Wish::default()
+    });
     Plan {
-        about: about(&address, &server, &folders),
-        address,
+        discovery,
+        about: about(&address.text, &server, &folders),
+        address: address.text,
+        origin: Origin {
+            host: address.host_from,
+            storage_dir: args
+                .storage_dir
+                .as_ref()
+                .map_or("server.storage_dir", |_| "-storage-dir"),
+            meta_dir: args
+                .meta_dir
+                .as_ref()
+                .map_or("server.meta_dir", |_| "-meta-dir"),
+        },
         settings,
         log: server.log,
-        log_level: server.log_level,
-        metrics: server.metrics,
+        log_level: server.log_level.clone(),
         first_start: missing,
         config_path: PathBuf::from(&args.config),
         folders,
         unknown,
         show_paths: server.show_paths_in_config,
+        server,
         findings,
     }
 }
@@ -184,6 +236,10 @@ fn check_values(server: &ServerConfig) -> Vec<Finding> {
             .err()
             .map(|why| Finding::error("server.log_level", level, why)),
     );
+    found.extend(Limits::new(server, None).err().map(|why| {
+        let proxies = server.trusted_proxies.join(" ");
+        Finding::error("server.trusted_proxies", &proxies, format!("{why:#}"))
+    }));
     let metrics = "server.metrics";
     match server.metrics {
         MetricsAccess::Public => {
@@ -258,15 +314,19 @@ fn about(address: &str, server: &ServerConfig, folders: &Folders) -> About {
         storage_dir: shown(&folders.storage_dir),
         meta_dir: shown(&folders.meta_dir),
         tokens_file: shown(&folders.tokens_file),
+        updates_file: Some(&server.updates_file)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
     }
 }
 
 impl Plan {
     /// Asks this machine: the address, the folders, the token file. Looks only.
     pub fn look(&mut self) {
-        let reach = match address::reach(&self.address) {
+        let host = self.origin.host;
+        let reach = match address::reach(host, &self.address) {
             Ok(reach) => {
-                let doubt = address::doubts(&self.address, reach);
+                let doubt = address::doubts(host, &self.address, reach);
                 self.findings.extend(doubt);
                 reach
             }
@@ -275,8 +335,10 @@ impl Plan {
                 address::Reach::Network
             }
         };
-        let (storage, meta) = (&self.settings.storage_dir, &self.settings.meta_dir);
-        let mut found = folders::look(storage, meta);
+        let mut found = folders::look(
+            (self.origin.storage_dir, &self.settings.storage_dir),
+            (self.origin.meta_dir, &self.settings.meta_dir),
+        );
         found.extend(self.config_doubts());
         found.extend(tokens::look(self, reach));
         self.findings.extend(found);
@@ -307,23 +369,6 @@ impl Plan {
 /// Why the application did not open, causes included: here the administrator reads, and nobody else.
 pub fn open_failed(error: gfl_core::Error) -> anyhow::Error {
     anyhow::Error::new(error)
-}
-
-/// Each connection is a file descriptor and each transfer another: takes all that the system allows.
-pub fn raise_file_limit() {
-    #[cfg(unix)]
-    {
-        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-        let limit = getrlimit(Resource::Nofile);
-        // Refused means it stays as it was; the listener waits when descriptors run out.
-        let _ = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: limit.maximum,
-                maximum: limit.maximum,
-            },
-        );
-    }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ impl Plan {
         let settings = &self.settings;
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
-            let _ = writeln!(text, "{name:<22} {value}");
+            let _ = writeln!(text, "{name:<27} {value}");
         };
         let note = if self.first_start {
             " (missing: will be made)"
@@ -102,7 +102,29 @@ impl Plan {
         );
         line("log", &format!("{:?}", self.log).to_lowercase());
         line("log_level", &self.log_level);
-        line("metrics", &format!("{:?}", self.metrics).to_lowercase());
+        let discovery = match self.discovery.wanted {
+            None => "unless only this machine can connect",
+            Some(true) => "on",
+            Some(false) => "off",
+        };
+        line(
+            "discovery",
+            &format!("{discovery}, as {:?}", self.discovery.name),
+        );
+        let updates = self.about.updates_file.as_deref();
+        let updates = updates.map_or_else(|| "(none)".into(), shown);
+        line("updates_file", &updates);
+        let server = &self.server;
+        line("connections_max", &server.connections_max);
+        line(
+            "connections_per_address_max",
+            &server.connections_per_address_max,
+        );
+        line("trusted_proxies", &server.trusted_proxies.join(" "));
+        line("drain_seconds", &server.drain_seconds);
+        line("drain_notice_seconds", &server.drain_notice_seconds);
+        line("metrics", &format!("{:?}", server.metrics).to_lowercase());
+        line("access_log_days", &server.access_log_days);
         line("show_paths_in_config", &self.show_paths);
         text
     }

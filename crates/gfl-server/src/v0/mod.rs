@@ -180,6 +180,7 @@ fn failure(
         | Kind::NameCollision
         | Kind::PreconditionFailed
         | Kind::NameNotStorable
+        | Kind::StoragePermission
         | Kind::RangeNotSatisfiable
         | Kind::Internal => usual,
     };

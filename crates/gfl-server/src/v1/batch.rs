@@ -51,7 +51,11 @@ pub(super) async fn route(mut call: Call) -> Outcome {
                 }
             }
             Err(failure) => {
-                many.failed(&op.value.path, failure.code().as_str());
+                let path = match op.value.path.as_str() {
+                    "" => &format!("ops[{index}]"),
+                    path => path,
+                };
+                many.failed(path, failure.code().as_str());
                 BatchResult {
                     index,
                     status: failure.status(),

@@ -9,6 +9,25 @@ async fn a_second_later() {
     tokio::time::resume();
 }
 
+/// The answer once it is as wanted. What was found is told for a second, and the look after that takes a moment.
+async fn once(rig: &Rig, target: &str, wanted: impl Fn(&Got) -> bool) -> Got {
+    for _ in 0..1_000 {
+        a_second_later().await;
+        let got = rig
+            .send(&format!("GET {target}"), &[("authorization", "-")], "")
+            .await;
+        if wanted(&got) {
+            return got;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("{target} never told what it should");
+}
+
+async fn once_red(rig: &Rig, target: &str) -> Got {
+    once(rig, target, |got| got.status == 503).await
+}
+
 /// Readiness a second later must be red, say these lines, and name no path of this machine.
 #[track_caller]
 fn red(rig: &Rig, got: Got, lines: &[&str]) {
@@ -72,12 +91,11 @@ async fn readiness_names_what_is_red() {
     // Moved away: the server still holds it open, and the next start would not find it.
     fs::rename(at("data"), at("moved")).unwrap();
     rig.get("/readyz").await.is(200);
-    a_second_later().await;
     let gone = "[-]storage failed: it cannot be found any more";
     let others = ["[+]catalog ok", "[+]meta_dir ok", "[+]tokens_file ok"];
     red(
         &rig,
-        rig.get("/readyz").await,
+        once_red(&rig, "/readyz").await,
         &[&[gone][..], &others].concat(),
     );
     rig.get("/livez").await.is(200);
@@ -92,9 +110,9 @@ async fn readiness_names_what_is_red() {
     assert_eq!(rig.get("/readyz").await.is(200).text(), "ok\n");
 
     fs::rename(at("meta"), at("moved")).unwrap();
-    a_second_later().await;
     let gone = "[-]meta_dir failed: it cannot be found any more";
-    red(&rig, rig.get("/readyz").await, &["[+]storage ok", gone]);
+    let got = once_red(&rig, "/readyz").await;
+    red(&rig, got, &["[+]storage ok", gone]);
     fs::rename(at("moved"), at("meta")).unwrap();
     // In the way of what is written there to see whether it can be.
     fs::create_dir(at("meta/probe")).unwrap();
@@ -118,10 +136,9 @@ async fn readiness_names_what_is_red() {
     );
 
     rig.server.app.close().await;
-    a_second_later().await;
     red(
         &rig,
-        rig.get("/readyz").await,
+        once_red(&rig, "/readyz").await,
         &[
             "[+]storage ok",
             "[-]catalog failed: the catalog",
@@ -152,21 +169,22 @@ async fn a_broken_token_file_is_red_when_it_lasts() {
     };
     fs::write(&file, "{").unwrap();
     look().await.is(200);
-    a_second_later().await;
-    a_second_later().await;
     let broken = "[-]tokens_file failed: it cannot be used, nobody is let in";
-    red(&rig, look().await, &["[+]storage ok", broken]);
+    red(
+        &rig,
+        once_red(&rig, "/readyz").await,
+        &["[+]storage ok", broken],
+    );
     // A server without tokens does what it was told to.
     fs::write(&file, "").unwrap();
     look().await.is(200);
-    a_second_later().await;
-    a_second_later().await;
-    let got = look().await.is(200);
+    let verbose = "/readyz?verbose";
     let remark = "[+]tokens_file ok: it holds no tokens, nobody is let in\n";
-    assert!(got.text().contains(remark), "{}", got.text());
+    once(&rig, verbose, |got| got.text().contains(remark)).await;
     fs::write(&file, &good).unwrap();
-    let got = look().await.is(200);
-    assert!(got.text().contains("[+]tokens_file ok\n"), "{}", got.text());
+    let fine = "[+]tokens_file ok\n";
+    let got = once(&rig, verbose, |got| got.text().contains(fine)).await;
+    got.is(200);
     // Without authentication there is nothing to look at.
     let open = Rig::open().await;
     let got = open.get("/readyz?verbose").await.is(200);

@@ -90,10 +90,27 @@ pub(crate) enum Command {
         token: Option<String>,
         force: bool,
     },
+    /// Servers near by; also those that only speak every 30 seconds.
+    Discover { wait: bool },
+    /// This program, by a newer one.
+    Update(Update),
     /// Ours and the server's.
     Version { ask_server: bool },
     /// Of a command, or of all.
     Help { topic: Option<String> },
+}
+
+/// How to update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Update {
+    /// Ask the configured server for the manifest first.
+    pub(crate) local: bool,
+    /// Only look.
+    pub(crate) check: bool,
+    /// Do not ask.
+    pub(crate) yes: bool,
+    /// Take what is offered even if it is older, or the same.
+    pub(crate) downgrade: bool,
 }
 
 /// Why there is no invocation.
@@ -105,8 +122,6 @@ pub(crate) enum ArgsError {
     NoCommand,
     /// Unknown command: as in v0.1.
     Unknown(String),
-    /// A command of v0.1 or of a later release.
-    NotYet(String),
     /// Too few words for a command: its usage on stdout, exit 1, as in v0.1.
     Missing(&'static str),
     /// An option that cannot be understood: exit 2, as Go does it.
@@ -118,7 +133,6 @@ impl fmt::Display for ArgsError {
         match self {
             Self::Help | Self::NoCommand | Self::Missing(_) => Ok(()),
             Self::Unknown(command) => write!(f, "Unknown command: {command}"),
-            Self::NotYet(command) => write!(f, "{command} is not in this release yet"),
             Self::Flag(text) => f.write_str(text),
         }
     }
@@ -139,10 +153,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Invocation, ArgsError> {
         return Err(ArgsError::NoCommand);
     };
     let Some(known) = options::of(name) else {
-        return Err(match name.as_str() {
-            "discover" | "update" => ArgsError::NotYet(name.clone()),
-            _ => ArgsError::Unknown(name.clone()),
-        });
+        return Err(ArgsError::Unknown(name.clone()));
     };
     let words = given.take(rest, known)?;
     if given.is_on("help") {
@@ -244,6 +255,16 @@ fn command(name: &str, words: Vec<String>, given: &Given) -> Result<Command, Arg
             token: words.get(1).cloned(),
             force: given.is_on("force"),
         },
+        "discover" => Command::Discover {
+            wait: given.is_on("wait"),
+        },
+        "update" => Command::Update(Update {
+            // `-l` is v0.1's; everywhere else it is `--long`.
+            local: given.is_on("local") || given.is_on("long"),
+            check: given.is_on("check"),
+            yes: given.is_on("yes"),
+            downgrade: given.is_on("downgrade"),
+        }),
         "version" => Command::Version { ask_server: true },
         _ => Command::Help { topic: first },
     })

@@ -60,6 +60,15 @@ const CP: &[Known] = &[
     Known::switch("r"),
 ];
 const RESTORE: &[Known] = &[Known::value("version"), Known::switch("list")];
+const DISCOVER: &[Known] = &[Known::switch("wait")];
+const UPDATE: &[Known] = &[
+    Known::switch("local"),
+    Known::switch("l"),
+    Known::switch("check"),
+    Known::switch("yes"),
+    Known::switch("y"),
+    Known::switch("downgrade"),
+];
 const CONFIG: &[Known] = &[Known::switch("force")];
 
 /// Short names.
@@ -70,6 +79,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("r", "recursive"),
     ("L", "follow"),
     ("h", "help"),
+    ("y", "yes"),
 ];
 
 /// Options known in front of the command.
@@ -91,6 +101,8 @@ pub(crate) fn of(command: &str) -> Option<&'static [Known]> {
         "cp" => CP,
         "restore" => RESTORE,
         "config" => CONFIG,
+        "discover" => DISCOVER,
+        "update" => UPDATE,
         "stat" | "version" | "help" => &[],
         _ => return None,
     })

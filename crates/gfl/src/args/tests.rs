@@ -119,8 +119,6 @@ fn errors_are_those_of_v01() {
         ("-h", ArgsError::Help),
         ("--help", ArgsError::Help),
         ("frobnicate", ArgsError::Unknown("frobnicate".into())),
-        ("discover", ArgsError::NotYet("discover".into())),
-        ("update|--local", ArgsError::NotYet("update".into())),
         ("put|a", ArgsError::Missing("put")),
         ("get", ArgsError::Missing("get")),
         ("rm", ArgsError::Missing("rm")),
@@ -169,5 +167,35 @@ fn every_command_has_options_and_help() {
         assert!(usage_of(Some(name)).contains(&format!("gfl {name}")));
         assert!(usage_of(None).contains(name));
     }
-    assert!(!usage_of(None).contains("discover"));
+}
+
+#[test]
+fn short_options_of_update_are_those_of_v01() {
+    let update = |line: &str| match parsed(line).command {
+        Command::Update(update) => update,
+        other => panic!("{other:?}"),
+    };
+    let local = Update {
+        local: true,
+        ..Update::default()
+    };
+    assert_eq!(
+        (update("update|-l"), update("update|--local")),
+        (local, local)
+    );
+    assert_eq!(
+        update("update|whatever"),
+        Update::default(),
+        "extra words are ignored"
+    );
+    let all = update("update|-y|--check|--downgrade|-l=false");
+    assert!(all.yes && all.check && all.downgrade && !all.local);
+    assert!(matches!(
+        parsed("discover").command,
+        Command::Discover { wait: false }
+    ));
+    assert!(matches!(
+        parsed("discover|--wait").command,
+        Command::Discover { wait: true }
+    ));
 }

@@ -104,6 +104,31 @@ Without options the newest deleted version comes back, files and folders alike.
 Keeps whatever else is in the file, and a token that is there; --force replaces one token by another.",
     },
     Usage {
+        name: "discover",
+        synopsis: "gfl discover",
+        summary: "find servers on this machine and in its networks",
+        details: "\
+Asks for 0.9 s; servers of this version answer at once. Those of v0.1 cannot be asked: they announce themselves
+every 30 seconds. What is found is what somebody in the network says: it gets no token before `gfl config`.
+
+  --wait   listen for 32 s, to find servers of v0.1 too
+  --json   one JSON object a line",
+    },
+    Usage {
+        name: "update",
+        synopsis: "gfl update",
+        summary: "replace this program by the newest release",
+        details: "\
+Takes only what is signed with the key this program was built with, checks size and SHA-256, tries the new program
+before it takes the old one's place, and keeps the old one as <program>.backup.
+
+  -l, --local   ask the configured server for the release first
+  --check       only say whether there is a newer one
+  -y, --yes     do not ask
+  --downgrade   take the release even if it is older, or the same
+  --json        with --check: the answer as JSON",
+    },
+    Usage {
         name: "version",
         synopsis: "gfl version",
         summary: "show the versions of gfl and of the server",

@@ -2,6 +2,7 @@
 
 mod config;
 mod cp;
+mod discover;
 mod get;
 mod legacy;
 mod ls;
@@ -11,6 +12,7 @@ mod put;
 mod restore;
 mod rm;
 mod stat;
+mod update;
 mod version;
 
 use crate::args::{Command, Invocation, usage_of};
@@ -95,6 +97,8 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
             token,
             force,
         } => config::run(&context, address.as_deref(), token.as_deref(), force).await,
+        Command::Discover { wait } => discover::run(&context, wait).await,
+        Command::Update(wish) => update::run(&context, wish).await,
         Command::Version { ask_server } => version::run(&context, ask_server).await,
         Command::Help { topic } => {
             context.ui.page(usage_of(topic.as_deref()))?;

@@ -18,7 +18,6 @@ fn usage_goes_where_it_went_and_codes_are_what_they_were() {
         (&["put", "a"], 1, "Usage: gfl put", ""),
         (&["-x", "ls"], 2, "", "flag provided but not defined: -x\n"),
         (&["ls", "--lnog"], 2, "", "did you mean --long?"),
-        (&["discover"], 1, "", "discover is not in this release yet"),
         (
             &["put", "missing", "x"],
             4,

@@ -7,4 +7,5 @@ mod fake;
 mod folders;
 mod grammar;
 mod legacy;
+mod update;
 mod upload;

@@ -1,10 +1,10 @@
-//! What has to work so that requests can be served: looked at when somebody asks, at most once a second, and never a
-//! second time while the first look still waits for a disk that does not answer.
+//! What has to work so that requests can be served, part by part. Nothing is looked at a second time while the first
+//! look still waits for a disk that does not answer.
 
-use crate::server::Server;
-use crate::tokens_watch::Trouble;
+use super::Picture;
+use crate::tokens_watch::{TokenWatch, Trouble};
+use gfl_core::App;
 use gfl_core::catalog::DbError;
-use gfl_core::settings::Settings;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -15,10 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-/// A look counts for so long.
-const FRESH_MS: u64 = 1_000;
 /// What has not answered by then is red. Longer than a busy disk takes for a group of syncs.
 const ANSWER_MS_MAX: u64 = 5_000;
 /// The file that is written and removed to see whether it can be.
@@ -29,16 +27,17 @@ const CATALOG: &str = "catalog";
 const META_DIR: &str = "meta_dir";
 const TOKENS_FILE: &str = "tokens_file";
 
-/// Readiness, with what was found last.
-pub struct Readiness {
+/// What is looked at.
+pub struct Parts {
+    app: Arc<App>,
+    tokens: Arc<TokenWatch>,
     storage: Folder,
     meta: Folder,
-    state: Mutex<State>,
+    asked: Mutex<Questions>,
 }
 
 #[derive(Default)]
-struct State {
-    last: Option<(Instant, Arc<Report>)>,
+struct Questions {
     core: Asked<gfl_core::Result<()>>,
     folders: Asked<Folders>,
 }
@@ -62,47 +61,38 @@ pub struct Report {
     parts: Vec<Part>,
 }
 
-impl Readiness {
+impl Parts {
     /// Of an application that was just opened: its folders are those that have to stay where they are.
-    pub fn new(settings: &Settings) -> Readiness {
-        Readiness {
+    pub fn new(app: Arc<App>, tokens: Arc<TokenWatch>) -> Parts {
+        let settings = app.settings();
+        Parts {
             storage: Folder::new(&settings.storage_dir),
             meta: Folder::new(&settings.meta_dir),
-            state: Mutex::default(),
+            asked: Mutex::default(),
+            app,
+            tokens,
         }
     }
 
-    /// How everything is, now or a moment ago.
-    pub async fn look(&self, server: &Arc<Server>) -> Arc<Report> {
-        let mut state = self.state.lock().await;
-        let State {
-            last,
-            core,
-            folders,
-        } = &mut *state;
-        if let Some((at, report)) = last
-            && at.elapsed() < Duration::from_millis(FRESH_MS)
-        {
-            return Arc::clone(report);
-        }
-        let app = Arc::clone(&server.app);
+    /// How everything is now.
+    pub async fn look(&self) -> Arc<Report> {
+        let mut asked = self.asked.lock().await;
+        let Questions { core, folders } = &mut *asked;
+        let app = Arc::clone(&self.app);
         let (core, folders) = tokio::join!(
             core.ask(|| tokio::spawn(async move { app.ready().await })),
             folders.ask(|| {
-                let (storage, meta, server) =
-                    (self.storage.clone(), self.meta.clone(), Arc::clone(server));
+                let (storage, meta) = (self.storage.clone(), self.meta.clone());
+                let tokens = Arc::clone(&self.tokens);
                 tokio::task::spawn_blocking(move || {
-                    server.tokens.look();
+                    tokens.look();
                     (storage.is_another(), meta.trouble())
                 })
             }),
         );
-        let trouble = server.tokens.trouble();
-        let tokens = server.tokens.is_on().then_some(trouble);
-        let report = Arc::new(Report::of(core, folders, tokens));
-        report.log(last.as_ref().map(|(_, report)| &**report));
-        *last = Some((Instant::now(), Arc::clone(&report)));
-        report
+        let trouble = self.tokens.trouble();
+        let tokens = self.tokens.is_on().then_some(trouble);
+        Arc::new(Report::of(core, folders, tokens))
     }
 }
 
@@ -260,14 +250,25 @@ impl Report {
         text
     }
 
+    /// Of a look that has brought nothing.
+    pub fn silent() -> Report {
+        Report::of(None, None, None)
+    }
+}
+
+impl Picture for Arc<Report> {
+    fn is_ready(&self) -> bool {
+        Report::is_ready(self)
+    }
+
     /// A line for the log when it is another picture than before; asked every second, it must not be every second.
-    fn log(&self, before: Option<&Report>) {
+    fn tell(&self, before: Option<&Self>) {
         let red = |report: &Report| -> Vec<&'static str> {
             let red = report.parts.iter().filter(|part| part.red);
             red.map(|part| part.name).collect()
         };
-        let (now, before) = (red(self), before.map(red).unwrap_or_default());
-        if now == before {
+        let now = red(self);
+        if now == before.map(|report| red(report)).unwrap_or_default() {
             return;
         }
         if now.is_empty() {
