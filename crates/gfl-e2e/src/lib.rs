@@ -13,9 +13,11 @@ pub mod http;
 pub mod lan;
 pub mod model;
 pub mod mount;
+pub mod prometheus;
 pub mod proxy;
 pub mod server;
 pub mod skip;
+pub mod socket;
 #[cfg(feature = "catalog")]
 pub mod traffic;
 pub mod tree;

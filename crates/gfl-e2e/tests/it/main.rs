@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, one module per topic. Every test starts its own server.
 
+mod admin;
 mod auth;
 mod client;
 mod client_pipes;
@@ -12,14 +13,18 @@ mod events;
 mod kill;
 mod logs;
 mod memory;
+mod metrics;
 mod names;
 mod power;
 mod ranges;
+mod secrets;
 mod sizes;
 mod start;
+mod stats;
 mod stories;
 mod tidy;
 mod tokens;
+mod transfers;
 mod uploads;
 mod uploads_writers;
 mod v0;
