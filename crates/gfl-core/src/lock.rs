@@ -52,7 +52,7 @@ impl DirLock {
             return Err(Error::new(
                 Kind::Busy,
                 format!(
-                    "another server (process {}) uses the same folders",
+                    "another server (process {}) uses the same folders; stop it, or choose others",
                     pid.trim()
                 ),
             ));

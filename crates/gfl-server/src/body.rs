@@ -14,6 +14,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 /// A stream of bytes that is produced while it is sent.
@@ -26,6 +27,7 @@ pub type OnEnd = Box<dyn FnOnce(u64, bool) + Send>;
 pub struct Body {
     kind: Kind,
     sent_bytes: u64,
+    counter: Option<Arc<AtomicU64>>,
     on_end: Option<OnEnd>,
 }
 
@@ -62,6 +64,7 @@ impl Body {
         Body {
             kind,
             sent_bytes: 0,
+            counter: None,
             on_end: None,
         }
     }
@@ -96,10 +99,23 @@ impl Body {
         Body::of(Kind::Stream(stream))
     }
 
-    /// Calls `on_end` when the body has been sent or dropped.
+    /// Calls `on_end` when the body has been sent or dropped, after those who asked for it before.
     #[must_use]
     pub fn on_end(mut self, on_end: OnEnd) -> Body {
-        self.on_end = Some(on_end);
+        self.on_end = Some(match self.on_end.take() {
+            None => on_end,
+            Some(earlier) => Box::new(move |bytes, complete| {
+                earlier(bytes, complete);
+                on_end(bytes, complete);
+            }),
+        });
+        self
+    }
+
+    /// Counts the bytes there as well, while they are handed out.
+    #[must_use]
+    pub fn counted(mut self, counter: Arc<AtomicU64>) -> Body {
+        self.counter = Some(counter);
         self
     }
 
@@ -134,6 +150,9 @@ impl http_body::Body for Body {
         Poll::Ready(match next {
             Some(Ok(bytes)) => {
                 self.sent_bytes += bytes.len() as u64;
+                if let Some(counter) = &self.counter {
+                    counter.fetch_add(bytes.len() as u64, Relaxed);
+                }
                 Some(Ok(Frame::data(bytes)))
             }
             Some(Err(error)) => {
@@ -407,12 +426,19 @@ mod tests {
             Segment::File(FileBody::new(memory(10), 1, 3, &budget)),
             Segment::Text("z".into()),
         ])
-        .on_end(Box::new(move |sent, complete| {
-            let _ = tx.send((sent, complete));
+        .on_end(Box::new({
+            let tx = tx.clone();
+            move |sent, complete| {
+                let _ = tx.send((sent, complete));
+            }
+        }))
+        .on_end(Box::new(move |_, _| {
+            let _ = tx.send((0, true));
         }));
         assert_eq!(body.exact_len(), Some(4));
         assert_eq!(body.collect().await.unwrap().to_bytes(), &b"a\x01\x02z"[..]);
         assert_eq!(rx.recv().await, Some((4, true)));
+        assert_eq!(rx.recv().await, Some((0, true)));
         assert_eq!(rx.recv().await, None);
     }
 }

@@ -2,20 +2,20 @@
 //! a client that has stopped sending, and knows afterwards whether the connection can be used again.
 //! Knows nothing of what the bytes mean.
 
+use crate::pace::{Noting, Pace};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use gfl_core::files::{BodyBroken, BodyStream};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
 
-/// A body that brings no byte for so long is broken.
-const STALL_MS_MAX: u64 = 60_000;
+/// A body that brings no byte for so long, or on average less than [`crate::pace::RATE_BYTES_PER_S_MIN`], is broken.
+const BODY_WINDOW_MS: u64 = 60_000;
 /// An unread body up to this size is read and thrown away, so that the connection stays usable.
 const DRAIN_BYTES_MAX: u64 = 64 * 1024;
 /// … if it comes within this time.
@@ -29,7 +29,8 @@ enum Source {
 
 struct Inner {
     source: Source,
-    taken_bytes: u64,
+    taken_bytes: Arc<AtomicU64>,
+    counter: Option<Arc<AtomicU64>>,
     started: bool,
     ended: bool,
 }
@@ -44,6 +45,16 @@ pub struct RequestBody {
 pub struct Rest {
     inner: Option<Arc<Mutex<Inner>>>,
     declared_bytes: Option<u64>,
+}
+
+/// Counts the bytes of a body while they arrive.
+pub struct Received(Option<Arc<AtomicU64>>);
+
+impl Received {
+    /// The bytes so far; none where there is no body.
+    pub fn bytes(&self) -> Option<u64> {
+        self.0.as_ref().map(|bytes| bytes.load(Relaxed))
+    }
 }
 
 /// Why a body could not be read whole.
@@ -91,7 +102,8 @@ impl RequestBody {
     fn of(source: Source, declared_bytes: Option<u64>) -> RequestBody {
         let inner = Inner {
             source,
-            taken_bytes: 0,
+            taken_bytes: Arc::default(),
+            counter: None,
             started: false,
             ended: false,
         };
@@ -106,6 +118,19 @@ impl RequestBody {
         self.declared_bytes
     }
 
+    /// The counter of what arrives.
+    pub fn received(&self) -> Received {
+        let inner = self.inner.as_ref();
+        Received(inner.map(|inner| Arc::clone(&lock(inner).taken_bytes)))
+    }
+
+    /// Counts what arrives there as well.
+    pub fn count_into(&self, counter: Arc<AtomicU64>) {
+        if let Some(inner) = &self.inner {
+            lock(inner).counter = Some(counter);
+        }
+    }
+
     /// The part that stays with the connection.
     pub fn rest(&self) -> Rest {
         Rest {
@@ -118,12 +143,16 @@ impl RequestBody {
     pub fn into_stream(self) -> BodyStream {
         match self.inner {
             None => Box::pin(futures_util::stream::empty()),
-            Some(inner) => Box::pin(Pieces {
-                inner,
-                stalled: Box::pin(tokio::time::sleep(Duration::from_millis(STALL_MS_MAX))),
-                heard: Instant::now(),
-                over: false,
-            }),
+            Some(inner) => {
+                let came = Arc::new(Noting::default());
+                Box::pin(Pieces {
+                    inner,
+                    pace: Pace::new(BODY_WINDOW_MS),
+                    waker: Waker::from(Arc::clone(&came)),
+                    came,
+                    over: false,
+                })
+            }
         }
     }
 
@@ -166,7 +195,7 @@ impl Rest {
             }
             let left = self
                 .declared_bytes
-                .map(|n| n.saturating_sub(state.taken_bytes));
+                .map(|n| n.saturating_sub(state.taken_bytes.load(Relaxed)));
             // Reading now would invite a client that waits for "100 Continue" to send what nobody wants.
             if (expects_continue && !state.started) || left.is_none_or(|n| n > DRAIN_BYTES_MAX) {
                 return false;
@@ -216,7 +245,12 @@ impl Inner {
             };
             match &piece {
                 None => self.ended = true,
-                Some(Ok(bytes)) => self.taken_bytes += bytes.len() as u64,
+                Some(Ok(bytes)) => {
+                    self.taken_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                    if let Some(counter) = &self.counter {
+                        counter.fetch_add(bytes.len() as u64, Relaxed);
+                    }
+                }
                 Some(Err(_)) => {}
             }
             if let Source::Socket(body) = &self.source
@@ -231,8 +265,10 @@ impl Inner {
 
 struct Pieces {
     inner: Arc<Mutex<Inner>>,
-    stalled: Pin<Box<Sleep>>,
-    heard: Instant,
+    pace: Pace,
+    /// When the next piece was there, however late it is asked for.
+    came: Arc<Noting>,
+    waker: Waker,
     over: bool,
 }
 
@@ -244,38 +280,39 @@ impl Stream for Pieces {
         if this.over {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(piece) = lock(&this.inner).poll_piece(cx) {
-            this.heard = Instant::now();
+        this.came.register(cx);
+        if let Some(at) = this.came.take() {
+            this.pace.heard(at);
+        }
+        let mut noting = Context::from_waker(&this.waker);
+        let piece = lock(&this.inner).poll_piece(&mut noting);
+        if let Poll::Ready(piece) = piece {
             return Poll::Ready(match piece {
                 Some(Err(why)) => {
                     this.over = true;
                     Some(Err(BodyBroken(format!("the body broke off: {why}"))))
                 }
-                Some(Ok(bytes)) => Some(Ok(bytes)),
+                Some(Ok(bytes)) => {
+                    this.pace.moved(bytes.len() as u64);
+                    Some(Ok(bytes))
+                }
                 None => {
                     this.over = true;
                     None
                 }
             });
         }
-        // The timer is moved only when it fires: resetting it for every piece would cost more than the piece.
-        while this.stalled.as_mut().poll(cx).is_ready() {
-            let deadline = this.heard + Duration::from_millis(STALL_MS_MAX);
-            if Instant::now() >= deadline {
-                this.over = true;
-                let seconds = STALL_MS_MAX / 1000;
-                return Poll::Ready(Some(Err(BodyBroken(format!("no byte for {seconds} s")))));
-            }
-            this.stalled.as_mut().reset(deadline);
-        }
-        Poll::Pending
+        let too_slow = ready!(this.pace.poll_wait(cx));
+        this.over = true;
+        Poll::Ready(Some(Err(BodyBroken(too_slow.to_string()))))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::stream;
+    use futures_util::{FutureExt, stream};
+    use tokio::time::Instant;
 
     #[tokio::test]
     async fn reads_whole_bodies_up_to_a_limit() {
@@ -302,8 +339,57 @@ mod tests {
         let mut silent = RequestBody::given(stream::pending(), Some(5)).into_stream();
         let begun = Instant::now();
         assert!(next(&mut silent).await.unwrap().is_err());
-        assert_eq!(begun.elapsed().as_millis() as u64 / 100, STALL_MS_MAX / 100);
+        assert_eq!(begun.elapsed().as_secs(), BODY_WINDOW_MS / 1000);
         assert!(next(&mut silent).await.is_none());
+    }
+
+    /// Pieces of so many bytes, one every so many seconds.
+    fn trickle(bytes: usize, seconds: u64) -> RequestBody {
+        let pieces = stream::unfold((), move |()| async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Some((Ok(Bytes::from(vec![0; bytes])), ()))
+        });
+        RequestBody::given(pieces, None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trickling_body_is_broken_and_a_slow_one_is_not() {
+        let mut drops = trickle(1, 50).into_stream();
+        assert!(next(&mut drops).await.unwrap().is_ok());
+        let begun = Instant::now();
+        let BodyBroken(why) = next(&mut drops).await.unwrap().unwrap_err();
+        assert_eq!(why, "less than 1 KiB/s for 60 s");
+        assert_eq!(begun.elapsed().as_secs(), 10);
+        assert!(next(&mut drops).await.is_none());
+
+        let mut slow = trickle(10 * 1024, 9).into_stream();
+        for _ in 0..1000 {
+            assert!(next(&mut slow).await.unwrap().is_ok());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_is_slow_itself_does_not_blame_the_client() {
+        let (send, receive) = futures_channel(1);
+        let mut body = RequestBody::given(receive, None).into_stream();
+        for _ in 0..100 {
+            // Asked for, not there yet; comes at once; fetched after a minute at the disk.
+            assert!(next(&mut body).now_or_never().is_none());
+            send.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+            tokio::time::advance(Duration::from_secs(59)).await;
+            assert!(next(&mut body).await.unwrap().is_ok());
+        }
+    }
+
+    /// A queue as a stream.
+    fn futures_channel(
+        len: usize,
+    ) -> (
+        tokio::sync::mpsc::Sender<Result<Bytes, String>>,
+        impl Stream<Item = Result<Bytes, String>> + Send,
+    ) {
+        let (send, mut receive) = tokio::sync::mpsc::channel(len);
+        (send, stream::poll_fn(move |cx| receive.poll_recv(cx)))
     }
 
     #[tokio::test]

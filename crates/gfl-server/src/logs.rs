@@ -1,17 +1,25 @@
 //! The log: text or JSON on stderr, at the level of the configuration.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// What is logged can be changed while it is.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging. `level` is a level (`info`), or targets with levels (`gfl_core=debug,hyper=info`).
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let log = tracing_subscriber::registry().with(filter(level)?);
+    let (filter, handle) = reload::Layer::new(usable(level)?);
+    let _ = LEVEL.set(handle);
+    let log = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => log.with(lines.json().flatten_event(true)).try_init(),
         LogFormat::Text => log
@@ -25,20 +33,33 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
     .context("cannot start logging")
 }
 
-/// A plain level is for our own crates; libraries then only say what is wrong.
-pub fn filter(level: &str) -> Result<Targets> {
+/// Logs at this level from now on.
+pub fn set_level(level: &str) -> Result<()> {
+    let filter = usable(level)?;
+    match LEVEL.get() {
+        Some(handle) => handle.reload(filter).context("cannot change the log level"),
+        // Nothing logs, as in tests.
+        None => Ok(()),
+    }
+}
+
+fn usable(level: &str) -> Result<Targets> {
+    filter(level).map_err(|why| anyhow!("server.log_level {level:?}: {why}"))
+}
+
+/// A plain level is for our own crates; libraries then only say what is wrong. The error says what it may be.
+pub fn filter(level: &str) -> Result<Targets, &'static str> {
     if let Ok(own) = level.parse::<LevelFilter>() {
         return Ok(Targets::new()
             .with_default(own.min(LevelFilter::WARN))
             .with_target("gfl", own));
     }
-    let wrong =
-        || format!("server.log_level {level:?} is none of off, error, warn, info, debug, trace");
+    const WRONG: &str = "is none of off, error, warn, info, debug, trace";
     // Alone, a word that is no level would be taken for the name of a target.
     if level.split(',').any(|part| !part.contains('=')) {
-        bail!(wrong());
+        return Err(WRONG);
     }
-    level.parse().with_context(wrong)
+    level.parse().map_err(|_| WRONG)
 }
 
 #[cfg(test)]

@@ -5,14 +5,20 @@ use anyhow::{Context, Result};
 use gfl_core::App;
 use gfl_core::clock::SystemClock;
 use gfl_server::args::{self, Args, Asked};
+use gfl_server::first::Tell;
+use gfl_server::life::notify::{Notify, watchdog_interval};
+use gfl_server::life::reload::Reloader;
+use gfl_server::life::signals::Signals;
+use gfl_server::life::{self, inherit, watchdog};
+use gfl_server::limits::{Limits, raise_descriptors};
 use gfl_server::start::{self, Plan};
 use gfl_server::{Server, allocator, first, listen, logs, ui};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What runs at a stop signal is finished within this time.
-const DRAIN_MS_MAX: u64 = 30_000;
 /// Threads for blocking file operations; more of them only queue up in the kernel.
 const BLOCKING_THREADS_MAX: usize = 16;
 /// Stack of one thread.
@@ -36,31 +42,38 @@ fn main() -> ExitCode {
             ui::err(&stderr);
             ExitCode::from(code)
         }
-        Asked::Run(args) => match run(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                ui::fatal(&format!("{error:#}"));
-                ExitCode::FAILURE
-            }
-        },
+        Asked::Run(args) => run(&args).unwrap_or_else(|error| {
+            ui::fatal(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }),
     }
 }
 
-fn run(args: &Args) -> Result<()> {
-    let config = start::read_config(args)?;
-    let plan = start::plan(args, config)?;
+fn run(args: &Args) -> Result<ExitCode> {
+    let mut plan = start::plan(args, start::read_config(args)?);
+    plan.look();
     if args.check {
         ui::out(&plan.describe());
-        return Ok(());
+    } else if plan.is_refused() {
+        for finding in plan.findings.iter().filter(|finding| finding.fatal) {
+            ui::fatal(&finding.to_string());
+        }
     }
+    if plan.is_refused() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !args.check {
+        start(args, &plan)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(args: &Args, plan: &Plan) -> Result<()> {
     logs::init(plan.log, &plan.log_level)?;
-    if plan.first_start {
-        ui::out(&first::prepare(&plan)?);
+    for finding in &plan.findings {
+        tracing::warn!("{finding}");
     }
-    for warning in &plan.warnings {
-        tracing::warn!("{warning}");
-    }
-    start::raise_file_limit();
+    let inherited = inherit::take()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().max(2)))
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -68,73 +81,122 @@ fn run(args: &Args) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(&plan));
+    let tell = if args.print_token || std::io::stdout().is_terminal() {
+        Tell::Shown
+    } else {
+        Tell::InFile
+    };
+    let outcome = runtime.block_on(serve(args, plan, tell, inherited));
     runtime.shutdown_timeout(Duration::from_millis(BLOCKED_MS_MAX));
     outcome
 }
 
-async fn serve(plan: &Plan) -> Result<()> {
-    // Bound before anything is opened: a second server on this address must not touch the first one's folders.
+async fn serve(
+    args: &Args,
+    plan: &Plan,
+    tell: Tell,
+    inherited: Vec<std::net::TcpListener>,
+) -> Result<()> {
+    // Bound before anything is opened or written: a second server on this address must not touch the first one's
+    // folders, and an address that is taken leaves nothing behind.
+    let listeners = listeners(plan, inherited).await?;
+    let address = told_address(&listeners)?;
+    let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
+        .await
+        .map_err(start::open_failed)
+        .with_context(|| {
+            format!(
+                "cannot open storage_dir {} with meta_dir {}",
+                plan.folders.storage_dir, plan.folders.meta_dir
+            )
+        })?;
+    if plan.first_start {
+        match first::prepare(plan, address, tell) {
+            Ok(told) => ui::out(&told),
+            Err(error) => {
+                app.close().await;
+                return Err(error);
+            }
+        }
+    }
+    let server = Server::new(Arc::clone(&app), plan.about.clone());
+    let descriptors = raise_descriptors();
+    let (limits, warning) = Limits::new(&plan.server, descriptors)?;
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    server.set_limits(limits);
+    server.set_metrics_access(plan.server.metrics);
+    // Before anybody is told that it is ready: the next thing he does may be to send a signal.
+    let signals = Signals::listen().context("cannot listen to signals")?;
+    let _discovery = {
+        let app = Arc::clone(&app);
+        plan.discovery.start(address, move || app.auth_enabled())
+    };
+    #[cfg(unix)]
+    let admin = listen::AdminSocket::open(&server);
+    ui::out(&plan.started(address));
+    let notify = Arc::new(Notify::from_env(format!("Listening on {address}")));
+    notify.ready();
+    guard(&server, &notify);
+    let watched = Arc::clone(&server);
+    let watch = tokio::spawn(async move { watched.tokens.run().await });
+    let config = plan.server.clone();
+    let reloader = Reloader::new(args.clone(), config, Arc::clone(&server), descriptors);
+    let stopped = life::until_stopped(signals, reloader, notify);
+    let finished = listen::serve(listeners, Arc::clone(&server), stopped).await;
+    if !finished {
+        let seconds = server.limits().drain.limit_ms / 1000;
+        tracing::warn!("requests still running after {seconds} s were cut off");
+    }
+    watch.abort();
+    #[cfg(unix)]
+    drop(admin);
+    app.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// What systemd opened for us, else the configured address.
+async fn listeners(
+    plan: &Plan,
+    inherited: Vec<std::net::TcpListener>,
+) -> Result<Vec<tokio::net::TcpListener>> {
+    if !inherited.is_empty() {
+        tracing::info!("server.address is not used: systemd passed sockets to listen on");
+        let adopt = |listener| tokio::net::TcpListener::from_std(listener);
+        let adopted: std::io::Result<_> = inherited.into_iter().map(adopt).collect();
+        return adopted.context("cannot use the sockets that systemd passed");
+    }
     let listener = listen::bind(&plan.address).await.with_context(|| {
         format!(
             "cannot listen on {}, choose another server.address",
             plan.address
         )
     })?;
-    let address = listener
-        .local_addr()
-        .context("the listener has no address")?;
-    let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
-        .await
-        .map_err(start::open_failed)?;
-    let server = Server::new(Arc::clone(&app), plan.about.clone());
-    let _discovery = {
-        let app = Arc::clone(&app);
-        plan.discovery.start(address, move || app.auth_enabled())
-    };
-    ui::out(&plan.started(address));
-    ui::err(&plan.unsafe_notes(address));
-    let drained = listen::serve(listener, server, stop_signal(), DRAIN_MS_MAX).await;
-    if !drained {
-        tracing::warn!(
-            "requests still running after {} s were cut off",
-            DRAIN_MS_MAX / 1000
-        );
-    }
-    app.close().await;
-    tracing::info!("stopped");
-    Ok(())
+    Ok(vec![listener])
 }
 
-/// Resolves at the first stop signal. The second one ends the process at once.
-async fn stop_signal() {
-    let signal = next_signal().await;
-    tracing::info!("{signal}: finishing what runs, send it again to end at once");
-    tokio::spawn(async {
-        next_signal().await;
-        std::process::exit(130);
+/// The address to tell: where there are several, one that others can reach.
+fn told_address(listeners: &[tokio::net::TcpListener]) -> Result<SocketAddr> {
+    let addresses: std::io::Result<Vec<_>> = listeners.iter().map(|l| l.local_addr()).collect();
+    let addresses = addresses.context("the listener has no address")?;
+    let public = addresses
+        .iter()
+        .find(|a| !a.ip().to_canonical().is_loopback());
+    public
+        .or(addresses.first())
+        .copied()
+        .context("there is no listener")
+}
+
+/// Gives systemd signs of life, if it wants them.
+fn guard(server: &Arc<Server>, notify: &Arc<Notify>) {
+    let Some(interval) = watchdog_interval() else {
+        return;
+    };
+    let (server, notify) = (Arc::clone(server), Arc::clone(notify));
+    tokio::spawn(async move {
+        watchdog::run(interval, || server.probe(), || notify.alive()).await;
     });
-}
-
-#[cfg(unix)]
-async fn next_signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => signal.recv().await,
-            // Without a handler the default action ends the process, which is right too.
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = wait(SignalKind::terminate()) => "SIGTERM",
-        _ = wait(SignalKind::interrupt()) => "SIGINT",
-        _ = wait(SignalKind::hangup()) => "SIGHUP",
-    }
-}
-
-#[cfg(not(unix))]
-async fn next_signal() -> &'static str {
-    let _ = tokio::signal::ctrl_c().await;
-    "Ctrl-C"
 }

@@ -3,6 +3,7 @@
 use crate::body::Body;
 use crate::problem::TextFailure;
 use crate::server::Call;
+use crate::tell::metrics;
 use crate::{health, query, updates, v0, v1};
 use gfl_api::v0::texts;
 use http::{Response, StatusCode};
@@ -27,6 +28,7 @@ pub async fn route(call: Call) -> Response<Body> {
     match path.as_str() {
         "/livez" => health::live(&call),
         "/readyz" | "/healthz" => health::ready(&call).await,
+        "/metrics" => metrics::answer(&call).await,
         "/upload" => v0::upload(call).await,
         "/upload/status" => v0::upload_status(call).await,
         "/download" => v0::download(call).await,

@@ -1,14 +1,25 @@
 //! What all requests share, and one request as handlers see it. Knows no route and no socket.
 
 use crate::budget::Budget;
+use crate::facts::Facts;
 use crate::incoming::RequestBody;
+use crate::limits::Limits;
+use crate::listen::Slots;
+use crate::readiness::Readiness;
+use crate::readiness::report::{Parts, Report};
+use crate::tell::classify::{Direction, purpose};
+use crate::tell::meters::Meters;
+use crate::tokens_watch::TokenWatch;
+use gfl_api::config::MetricsAccess;
+use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
+use parking_lot::RwLock;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 /// Bytes of bulk files that wait in memory to be stored, over all bulk requests.
@@ -24,6 +35,16 @@ pub struct Server {
     pub bulk_bytes: Arc<Semaphore>,
     /// What everybody is told.
     pub about: About,
+    /// The state of `tokens.json`.
+    pub tokens: Arc<TokenWatch>,
+    /// Whether requests can be served.
+    pub readiness: Readiness<Arc<Report>>,
+    /// Who is connected.
+    pub slots: Arc<Slots>,
+    limits: RwLock<Arc<Limits>>,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    metrics_access: RwLock<MetricsAccess>,
     draining: AtomicBool,
 }
 
@@ -45,18 +66,52 @@ pub struct About {
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
+        let tokens = Arc::new(TokenWatch::new(app.settings().tokens_file.clone()));
+        let parts = Arc::new(Parts::new(Arc::clone(&app), Arc::clone(&tokens)));
+        let readiness = Readiness::new(Box::new(move || {
+            let parts = Arc::clone(&parts);
+            Box::pin(async move { parts.look().await })
+        }));
         Arc::new(Server {
+            tokens,
+            readiness,
+            slots: Arc::default(),
+            limits: RwLock::default(),
             app,
             budget: Budget::new(BODY_BUDGET_BYTES),
             bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
+            meters: Meters::new(),
+            metrics_access: RwLock::default(),
             about,
             draining: AtomicBool::new(false),
         })
     }
 
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<Limits> {
+        Arc::clone(&self.limits.read())
+    }
+
+    /// From now on these limits hold. What runs goes on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.slots.set_limits(limits.connections.clone());
+        *self.limits.write() = Arc::new(limits);
+    }
+
+    /// Who may read `/metrics`.
+    pub fn metrics_access(&self) -> MetricsAccess {
+        *self.metrics_access.read()
+    }
+
+    /// From now on these may read `/metrics`.
+    pub fn set_metrics_access(&self, access: MetricsAccess) {
+        *self.metrics_access.write() = access;
+    }
+
     /// From now on the server is not ready, and finishes what runs.
     pub fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.readiness.stop();
     }
 
     /// Whether the server is about to end.
@@ -71,6 +126,10 @@ pub struct Call {
     pub server: Arc<Server>,
     /// Who sent it, without port.
     pub peer: IpAddr,
+    /// It comes from this machine itself, not by way of a proxy.
+    pub is_local: bool,
+    /// It comes from the administrator's socket.
+    pub is_admin: bool,
     /// The method.
     pub method: Method,
     /// The target as it came.
@@ -81,17 +140,6 @@ pub struct Call {
     pub body: RequestBody,
     /// For the log line.
     pub facts: Arc<Facts>,
-}
-
-/// What the log line of a request tells beyond its status; filled in on the way.
-#[derive(Debug, Default)]
-pub struct Facts {
-    /// `X-Request-Id`.
-    pub id: String,
-    /// The authenticated user.
-    pub who: OnceLock<String>,
-    /// The route, without anything of the caller's in it.
-    pub route: OnceLock<&'static str>,
 }
 
 impl Call {
@@ -105,8 +153,20 @@ impl Call {
         let _ = self.facts.route.set(route);
     }
 
-    /// Takes the body out.
+    /// Names the file or folder in the log.
+    pub fn names(&self, path: &FilePath) {
+        self.facts.names(path.as_str());
+    }
+
+    /// Takes the body out. Content is counted from here on.
     pub fn take_body(&mut self) -> RequestBody {
+        let route = self.facts.route_or_none();
+        let transfer = purpose(route, &self.method, self.uri.path()).transfer;
+        if let Some(transfer) = transfer.filter(|t| t.direction == Direction::Up) {
+            let meters = &self.server.meters;
+            self.facts.moves(meters, transfer);
+            self.body.count_into(meters.bytes(transfer));
+        }
         std::mem::replace(&mut self.body, RequestBody::empty())
     }
 

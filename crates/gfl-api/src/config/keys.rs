@@ -55,8 +55,8 @@ pub enum TakesEffect {
     EachRun,
 }
 
-use Kind::{Boolean, Choice, Number, Text};
-use TakesEffect::{AtStart, EachRun};
+use Kind::{Boolean, Choice, Number, Text, Texts};
+use TakesEffect::{AtStart, EachRun, Live};
 use Unset::{Depends, Json};
 
 /// A key of the section `server`.
@@ -161,6 +161,70 @@ pub const KEYS: &[Key] = &[
         "Percent of the disk to keep free. Below it, kept files go earlier.",
     ),
     server(
+        "event_days",
+        Number,
+        Json("90"),
+        AtStart,
+        "Days for which recorded changes (events) are kept in the catalog.",
+    ),
+    server(
+        "event_rows_max",
+        Number,
+        Json("10000000"),
+        AtStart,
+        "How many recorded changes are kept at most; the oldest go first.",
+    ),
+    server(
+        "metrics",
+        Choice(&["local", "public", "permission"]),
+        Json(r#""local""#),
+        Live,
+        "Who may read `/metrics`: this machine only, everybody, or tokens with the permission `metrics`.",
+    ),
+    server(
+        "access_log_days",
+        Number,
+        Json("30"),
+        AtStart,
+        "Days for which single requests are kept for `gfl-admin stats` and `/v1/stats`; 0 for none. Daily sums stay.",
+    ),
+    server(
+        "connections_max",
+        Number,
+        Json("4096"),
+        Live,
+        "Connections at once; more wait, and idle ones make place for them. 0 for as many as the open files allow.",
+    ),
+    server(
+        "connections_per_address_max",
+        Number,
+        Json("1024"),
+        Live,
+        "Connections from one address (IPv6: from one /64); 0 for any number. This machine and `trusted_proxies` are \
+         not counted.",
+    ),
+    server(
+        "trusted_proxies",
+        Texts,
+        Json("[]"),
+        Live,
+        "Addresses and networks of proxies whose `X-Forwarded-For` or `Forwarded` is believed.",
+    ),
+    server(
+        "drain_seconds",
+        Number,
+        Json("30"),
+        Live,
+        "Seconds in which running requests may finish when the server ends.",
+    ),
+    server(
+        "drain_notice_seconds",
+        Number,
+        Json("0"),
+        Live,
+        "Seconds before that in which it says that it is not ready and still accepts, for load balancers.",
+    ),
+    server(
         "upload_expiry_hours",
         Number,
         Json("24"),
@@ -185,7 +249,7 @@ pub const KEYS: &[Key] = &[
         "log_level",
         Text,
         Json(r#""info""#),
-        AtStart,
+        Live,
         "The least severe level logged: `error`, `warn`, `info`, `debug` or `trace`.",
     ),
     server(
@@ -297,7 +361,7 @@ impl Kind {
                 let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
                 quoted.join(", ")
             }
-            Kind::Texts => "list of texts".into(),
+            Texts => "list of texts".into(),
         }
     }
 }
@@ -318,7 +382,7 @@ impl TakesEffect {
     pub fn shown(self) -> &'static str {
         match self {
             AtStart => "at start",
-            TakesEffect::Live => "live",
+            Live => "live",
             EachRun => "each run",
         }
     }
@@ -363,7 +427,7 @@ mod tests {
             (Text, r#""x""#),
             (Number, "1"),
             (Boolean, "true"),
-            (Kind::Texts, r#"["x"]"#),
+            (Texts, r#"["x"]"#),
         ];
         for key in KEYS {
             for (kind, value) in samples {

@@ -66,18 +66,23 @@ fn keys_in_any_case_and_the_last_holds() {
 #[test]
 fn every_new_key() {
     let config = parse(
-        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"upload_expiry_hours":48,
-            "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true}}"#,
+        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"event_days":30,"event_rows_max":1000,"upload_expiry_hours":48,
+            "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true,
+            "metrics":"permission","access_log_days":3}}"#,
     );
     let want = ServerConfig {
         durability: Durability::Strict,
         undo_days: 0,
         undo_free_percent_min: 5,
+        event_days: 30,
+        event_rows_max: 1000,
         upload_expiry_hours: 48,
         max_file_size: 1 << 40,
         log: LogFormat::Json,
         log_level: "debug".into(),
         show_paths_in_config: true,
+        metrics: MetricsAccess::Permission,
+        access_log_days: 3,
         ..ServerConfig::default()
     };
     assert_eq!(config.server, want);
@@ -85,7 +90,8 @@ fn every_new_key() {
 
 #[test]
 fn unknown_keys_are_named() {
-    let text = r#"{"server":{"adress":"x","frobnicate":{}},"client":{"tokens":1},"sever":{},"$schema":""}"#;
+    let text = r#"{"server":{"adress":"x","frobnicate":{}},"client":{"tokens":1,"Storage_Dir":"x"},
+        "sever":{},"$schema":"","tokens_file":"t"}"#;
     let (_, warnings) = Config::parse(text).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -94,8 +100,10 @@ fn unknown_keys_are_named() {
             r#"unknown setting "server.adress" is ignored; did you mean "address""#,
             r#"unknown setting "server.frobnicate" is ignored"#,
             r#"unknown setting "client.tokens" is ignored; did you mean "token""#,
+            r#"unknown setting "client.Storage_Dir" is ignored; did you mean "server.storage_dir""#,
             r#"unknown setting "sever" is ignored; did you mean "server""#,
             r#"unknown setting "$schema" is ignored"#,
+            r#"unknown setting "tokens_file" is ignored; did you mean "server.tokens_file""#,
         ]
     );
 }

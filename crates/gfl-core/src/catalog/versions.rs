@@ -129,10 +129,13 @@ pub async fn remove(tx: &mut Tx<'_>, id: &Key) -> Result<()> {
     Ok(())
 }
 
-/// Removes the versions of an entry that nothing keeps.
-pub async fn remove_of_entry(tx: &mut Tx<'_>, entry: i64) -> Result<()> {
-    tx.exec("DELETE FROM version WHERE entry = $1", &[entry.into()])
-        .await?;
+/// Removes the version that an entry names.
+pub async fn remove_current_of(tx: &mut Tx<'_>, entry: i64) -> Result<()> {
+    tx.exec(
+        "DELETE FROM version WHERE id = (SELECT version FROM entry WHERE id = $1)",
+        &[entry.into()],
+    )
+    .await?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Deleting: one row and one rename into kept, for a file or a whole folder. Undone by restore.
 
-use super::look::{Looked, not_found};
+use super::look::{Looked, not_found, unserved};
 use super::rows::{self, Before, version_of_edit};
 use super::settle::Reach;
 use super::shared::Shared;
@@ -74,6 +74,7 @@ impl Shared {
         let before = Before::of(&looked);
         let (key, doomed) = match looked {
             Looked::Nothing { .. } => return Err(not_found(path)),
+            Looked::Other { .. } => return Err(unserved(path)),
             Looked::Dir { ino, .. } => {
                 caller.may_below(Verb::Delete, path)?;
                 self.may_delete_dir(path, how).await?;
@@ -175,7 +176,7 @@ impl Shared {
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let path = rows.grant.path();
     rows.before.forget(tx, path, rows.now_ms).await?;
-    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?.id;
     let (entry, size) = match &rows.doomed {
         Doomed::File { version, new } => {
             let entry = entries::put_file(tx, parent, &rows.name, &rows.key, rows.now_ms).await?;
@@ -193,7 +194,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             (entry, Some(version.size))
         }
         Doomed::Dir { .. } => {
-            let entry = rows::ensure_dir(tx, path, rows.now_ms).await?;
+            let entry = rows::ensure_dir(tx, path, rows.now_ms).await?.id;
             entries::relocate(tx, entry, entries::LIMBO, rows.key.as_str()).await?;
             (entry, None)
         }

@@ -1,6 +1,6 @@
 //! What a path names, and its bytes.
 
-use super::look::{Looked, file_stat, not_found};
+use super::look::{Looked, file_stat, not_found, unserved};
 use super::shared::Shared;
 use super::{Node, OpenFile, Stat};
 use crate::auth::{Caller, Verb};
@@ -44,6 +44,7 @@ impl Shared {
         for _ in 0..OPEN_TRIES {
             let file = match self.look(path).await? {
                 Looked::Nothing { .. } => return Err(not_found(path)),
+                Looked::Other { .. } => return Err(unserved(path)),
                 Looked::Dir { .. } => {
                     return Err(Error::new(
                         Kind::IsADirectory,

@@ -7,7 +7,7 @@
 //! - [`Store::publish`], [`Store::retire`] and [`Store::rename`] are *redo* steps: each names the inode
 //!   it is about, so that calling it again after a crash finishes or finds it finished, and never
 //!   touches what a person put in its place.
-//! - Errors: `StorageFull`, `ReadOnlyStorage`, `NotFound`, `NameNotStorable`, `IsADirectory`, … or
+//! - Errors: `StorageFull`, `ReadOnlyStorage`, `StoragePermission`, `NotFound`, `NameNotStorable`, `IsADirectory`, … or
 //!   `Internal` with the cause. A failed step leaves nothing half visible.
 
 use crate::error::Result;

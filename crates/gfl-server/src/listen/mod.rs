@@ -1,10 +1,20 @@
-//! The TCP listener: accepts, caps, serves and drains connections. The only place that knows hyper's connection.
-//! Knows nothing of paths, users or files; what a request means is [`Server::handle`]'s business.
+//! Listeners and connections: binds, accepts ([`serve`]), caps ([`Slots`]), serves and drains. The only place that
+//! knows hyper's connection. Knows nothing of paths, users or files; what a request means is [`Server::handle`]'s
+//! business.
 //!
 //! A connection is one small task: hyper's state plus a boxed future while a request runs. The socket comes back
 //! when hyper is done with it ([`http1::Connection::into_parts`]); idle parking can later use the same seam.
 
+mod accept;
+#[cfg(unix)]
+mod admin;
+mod slots;
 mod socket;
+
+pub use accept::serve;
+#[cfg(unix)]
+pub use admin::AdminSocket;
+pub use slots::{Counts, Slots};
 
 use crate::body::Body;
 use crate::incoming::RequestBody;
@@ -14,6 +24,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use slots::{Slot, Told};
 use socket::{Phase, Socket};
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,22 +34,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// Connections served at once. More wait in the kernel's queue and are not refused.
-pub const CONNECTIONS_MAX: usize = 4096;
 /// The kernel's queue of connections that wait to be accepted.
 const BACKLOG_CONNECTIONS: u32 = 1024;
 /// hyper's buffer for one connection, in each direction.
 const CONNECTION_BUF_BYTES: usize = 64 * 1024;
 /// A connection that is used for nothing is closed after this. (A head that has begun gets less: see [`socket`].)
 const IDLE_MS_MAX: u64 = 75_000;
-/// Pause after accepting failed for want of file descriptors or memory.
-const ACCEPT_RETRY_MS: u64 = 100;
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE_MS: u64 = 60_000;
 /// Header fields of one request; twice hyper's default is never needed by a client of ours.
 const HEADERS_MAX: usize = 100;
+/// Bytes of one request's head: a longest path with every byte escaped, a token, and room for more. Every connection
+/// may hold so much before anybody knows who it is.
+const HEAD_BYTES_MAX: usize = 20 * 1024;
 
 /// Binds `address` (`host:port`, `:port` or an IP). An empty host is all interfaces, as in Go.
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
@@ -83,70 +92,10 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG_CONNECTIONS)
 }
 
-/// Accepts until `shutdown` resolves; then finishes what runs, at most `drain_ms_max` long. Returns whether
-/// everything came to its end.
-pub async fn serve(
-    listener: TcpListener,
-    server: Arc<Server>,
-    shutdown: impl Future<Output = ()>,
-    drain_ms_max: u64,
-) -> bool {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let (stop, stopped) = watch::channel(false);
-    tokio::select! {
-        () = accept(listener, &server, &slots, &stopped) => {}
-        () = shutdown => {}
-    }
-    server.start_draining();
-    let _ = stop.send(true);
-    let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
-    tokio::time::timeout(Duration::from_millis(drain_ms_max), slots.acquire_many(all))
-        .await
-        .is_ok()
-}
-
-async fn accept(
-    listener: TcpListener,
-    server: &Arc<Server>,
-    slots: &Arc<Semaphore>,
-    stopped: &watch::Receiver<bool>,
-) {
-    loop {
-        let Ok(slot) = Arc::clone(slots).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let server = Arc::clone(server);
-                tokio::spawn(connection(stream, peer.ip(), server, stopped.clone(), slot));
-            }
-            Err(e) if belongs_to_connection(&e) => {}
-            Err(e) => {
-                tracing::warn!("accepting a connection failed, trying again: {e}");
-                tokio::time::sleep(Duration::from_millis(ACCEPT_RETRY_MS)).await;
-            }
-        }
-    }
-}
-
-/// The error of one connection that died in the queue, and not of the listener.
-fn belongs_to_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
-    )
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: IpAddr,
-    server: Arc<Server>,
-    mut stopped: watch::Receiver<bool>,
-    _slot: OwnedSemaphorePermit,
-) {
+async fn connection(stream: TcpStream, peer: IpAddr, server: Arc<Server>, slot: Slot) {
     tune(&stream);
-    let phase = Arc::new(Phase::default());
+    let slot = Arc::new(slot);
+    let phase = Arc::new(Phase::new(Arc::clone(&slot)));
     let handler = Handler {
         server,
         peer: peer.to_canonical(),
@@ -156,16 +105,16 @@ async fn connection(
         TokioIo::new(Socket::new(stream, Arc::clone(&phase))),
         handler,
     );
-    let mut draining = false;
+    let mut told = Told::Stay;
     let outcome = loop {
         let run = std::future::poll_fn(|cx| http.poll_without_shutdown(cx));
-        if draining {
-            break run.await;
-        }
         tokio::select! {
             outcome = run => break outcome,
-            _ = stopped.wait_for(|stop| *stop) => {
-                draining = true;
+            now = slot.told_more_than(told) => {
+                told = now;
+                if told == Told::Cut || (told == Told::Vacate && !slot.is_running()) {
+                    break Ok(());
+                }
                 Pin::new(&mut http).graceful_shutdown();
             }
         }
@@ -174,7 +123,11 @@ async fn connection(
         // Clients go away all the time; only someone who looks for it wants to read about it.
         tracing::debug!(%peer, "connection ended: {error}");
     }
-    http.into_parts().io.into_inner().close().await;
+    // A request that still runs is cut here: its body breaks off, and what arrived of it is kept.
+    let socket = http.into_parts().io.into_inner();
+    if told < Told::Vacate {
+        socket.close().await;
+    }
 }
 
 fn builder() -> http1::Builder {
@@ -184,6 +137,7 @@ fn builder() -> http1::Builder {
         .header_read_timeout(Duration::from_millis(IDLE_MS_MAX))
         .max_buf_size(CONNECTION_BUF_BYTES)
         .max_headers(HEADERS_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
         .half_close(false)
         .keep_alive(true);
     builder
@@ -210,14 +164,14 @@ impl Service<Request<Incoming>> for Handler {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.phase.head_read();
+        let running = self.phase.head_read();
         let (server, peer, phase) = (Arc::clone(&self.server), self.peer, Arc::clone(&self.phase));
         // Boxed, so that an idle connection does not carry the state of a running request.
         Box::pin(async move {
             let request = request.map(RequestBody::from_socket);
             let (answer, reusable) = server.handle(peer, request).await;
             phase.answered(reusable);
-            Ok(answer)
+            Ok(answer.map(|body| body.on_end(Box::new(|_, _| drop(running)))))
         })
     }
 }

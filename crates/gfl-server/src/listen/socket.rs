@@ -1,13 +1,15 @@
 //! A TCP stream with the deadlines that hyper does not keep: a request head that trickles, an answer that nobody
-//! reads, and a last answer that must arrive although the client is still sending.
+//! reads or that is read drop by drop, and a last answer that must arrive although the client is still sending.
 //! Knows bytes and time, not HTTP.
 
+use super::slots::{Running, Slot};
+use crate::pace::Pace;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,16 +17,19 @@ use tokio::time::Sleep;
 
 /// A request head must be complete this long after its first byte.
 const HEAD_MS_MAX: u64 = 10_000;
-/// A peer that takes no byte of an answer for so long is cut off.
-const WRITE_STALL_MS_MAX: u64 = 120_000;
+/// A peer that takes no byte of an answer for so long, or on average less than [`crate::pace::RATE_BYTES_PER_S_MIN`],
+/// is cut off. Longer than for a body, because the kernel tells of room in its buffer only when there is much of it.
+const ANSWER_WINDOW_MS: u64 = 120_000;
 /// After an answer to a body that nobody read, what still comes is thrown away for at most so long …
 const LINGER_MS_MAX: u64 = 2_000;
 /// … and at most so many bytes. Closing at once would reset the connection and destroy the answer on its way.
 const LINGER_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Small, because everybody can make a connection end like this.
+const LINGER_BUF_BYTES: usize = 4 * 1024;
 
 /// Where a connection stands, told by the request handler to the socket.
-#[derive(Debug, Default)]
 pub(super) struct Phase {
+    slot: Arc<Slot>,
     /// A request is being handled: bytes that arrive are a body.
     busy: AtomicBool,
     /// Heads read so far.
@@ -34,9 +39,20 @@ pub(super) struct Phase {
 }
 
 impl Phase {
-    pub(super) fn head_read(&self) {
+    pub(super) fn new(slot: Arc<Slot>) -> Phase {
+        Phase {
+            slot,
+            busy: AtomicBool::new(false),
+            heads: AtomicU32::new(0),
+            unread: AtomicBool::new(false),
+        }
+    }
+
+    /// A request begins; to be dropped when its answer is sent.
+    pub(super) fn head_read(&self) -> Running {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
+        self.slot.run()
     }
 
     pub(super) fn answered(&self, reusable: bool) {
@@ -48,12 +64,18 @@ impl Phase {
 pub(super) struct Socket {
     stream: TcpStream,
     phase: Arc<Phase>,
-    /// Runs from the first byte of a head until the head is complete.
-    head: Option<Pin<Box<Sleep>>>,
+    /// From the first byte of a head until the head is complete.
+    head: Option<Head>,
     /// Heads read when `head` was last looked at; a request may begin and end between two reads.
     heads_seen: u32,
-    /// Runs while a write waits.
-    stall: Option<Pin<Box<Sleep>>>,
+    /// How fast answers are taken.
+    taken: Pace,
+}
+
+struct Head {
+    deadline: Pin<Box<Sleep>>,
+    /// It did not come in one piece.
+    partial: bool,
 }
 
 impl Socket {
@@ -63,7 +85,7 @@ impl Socket {
             phase,
             head: None,
             heads_seen: 0,
-            stall: None,
+            taken: Pace::new(ANSWER_WINDOW_MS),
         }
     }
 
@@ -74,7 +96,7 @@ impl Socket {
             return;
         }
         let linger = async {
-            let mut buf = vec![0; 16 * 1024];
+            let mut buf = vec![0; LINGER_BUF_BYTES];
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
                 match self.stream.read(&mut buf).await {
@@ -87,25 +109,21 @@ impl Socket {
     }
 
     /// Passes the result of a write on, and gives up when it has waited too long.
-    fn unless_stalled<T>(
+    fn unless_slow(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stall = None;
-            return written;
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(Ok(bytes)) => self.taken.moved(bytes as u64),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => {
+                let too_slow = ready!(self.taken.poll_wait(cx));
+                let why = format!("the peer is too slow with the answer: {too_slow}");
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
         }
-        let stall = self
-            .stall
-            .get_or_insert_with(|| Box::pin(sleep_ms(WRITE_STALL_MS_MAX)));
-        if stall.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "the peer reads nothing of the answer",
-            )));
-        }
-        Poll::Pending
+        written
     }
 }
 
@@ -131,14 +149,21 @@ impl AsyncRead for Socket {
             return read;
         }
         if buf.filled().len() > before && this.head.is_none() {
-            this.head = Some(Box::pin(sleep_ms(HEAD_MS_MAX)));
+            this.head = Some(Head {
+                deadline: Box::pin(sleep_ms(HEAD_MS_MAX)),
+                partial: false,
+            });
         }
         if read.is_pending()
             && let Some(head) = this.head.as_mut()
-            && head.as_mut().poll(cx).is_ready()
         {
-            let why = "the request head did not arrive in time";
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            if !std::mem::replace(&mut head.partial, true) {
+                this.phase.slot.head_begun();
+            }
+            if head.deadline.as_mut().poll(cx).is_ready() {
+                let why = "the request head did not arrive in time";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+            }
         }
         read
     }
@@ -151,7 +176,7 @@ impl AsyncWrite for Socket {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.unless_stalled(cx, written)
+        self.unless_slow(cx, written)
     }
 
     fn poll_write_vectored(
@@ -160,7 +185,7 @@ impl AsyncWrite for Socket {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.unless_stalled(cx, written)
+        self.unless_slow(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -10,13 +10,13 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-struct Listening {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
-    served: JoinHandle<bool>,
+pub(crate) struct Listening {
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) served: JoinHandle<bool>,
 }
 
-async fn listen(rig: &Rig) -> Listening {
+pub(crate) async fn listen(rig: &Rig) -> Listening {
     let listener = listen::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -24,10 +24,9 @@ async fn listen(rig: &Rig) -> Listening {
         let _ = stopped.await;
     };
     let served = tokio::spawn(listen::serve(
-        listener,
+        vec![listener],
         Arc::clone(&rig.server),
         shutdown,
-        5_000,
     ));
     Listening {
         address,
@@ -36,7 +35,7 @@ async fn listen(rig: &Rig) -> Listening {
     }
 }
 
-async fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut got = Vec::new();
     let mut buf = [0; 4096];
     while !String::from_utf8_lossy(&got).contains(end) {

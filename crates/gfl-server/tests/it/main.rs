@@ -5,7 +5,10 @@
 
 mod common;
 mod connection;
+mod ending;
 mod health;
+mod limits;
+mod tokens;
 mod updates;
 mod v0;
 mod v1_files;

@@ -247,3 +247,119 @@ async fn a_batch_of_operations() {
         .await
         .problem(400, "invalid-request");
 }
+
+/// Each of these would have meant the root, or less than was written.
+#[tokio::test]
+async fn malformed_operations_name_themselves() {
+    let rig = Rig::open().await;
+    rig.store("keep", "1").await;
+    let bad = [
+        (
+            json!({"op":"delete","pth":"keep","recursive":true}),
+            r#"unknown member "pth", did you mean "path""#,
+        ),
+        (
+            json!({"op":"delete","recursive":true}),
+            "path is missing, name what this is about",
+        ),
+        (
+            json!({"op":"delete","path":"","recursive":true}),
+            "path is empty, and the root stays where it is",
+        ),
+        (
+            json!({"op":"move","path":"","to":"x"}),
+            "path is empty, and the root stays where it is",
+        ),
+        (
+            json!({"op":"restore"}),
+            "path is missing, name what this is about",
+        ),
+        (
+            json!({"op":"copy","path":"keep"}),
+            "to is missing, name the new path",
+        ),
+        (
+            json!({"op":"move","path":"keep","to":""}),
+            "to is empty, and the root cannot be replaced",
+        ),
+        (
+            json!({"path":"keep"}),
+            "op is missing, op is delete, mkdir, move, copy, stat or restore",
+        ),
+        (
+            json!({"op":"mv","path":"keep"}),
+            "op is delete, mkdir, move, copy, stat or restore",
+        ),
+        (
+            json!({"op":"stat","path":"keep","version":"x"}),
+            "version goes with restore only",
+        ),
+    ];
+    let mut ops: Vec<_> = bad.iter().map(|(op, _)| op.clone()).collect();
+    ops.push(json!({"op":"stat","path":""}));
+    ops.push(json!({"op":"mkdir","path":""}));
+    ops.push(json!({"op":"stat","path":"keep"}));
+    let answer = rig
+        .send("POST /v1/batch", &[], json!({"ops": ops}).to_string())
+        .await
+        .is(200)
+        .json();
+    let results = answer["results"].as_array().unwrap();
+    for (index, ((op, why), result)) in bad.iter().zip(results).enumerate() {
+        assert_eq!(result["index"], index);
+        assert_eq!(result["status"], 400, "{op}: {result}");
+        assert_eq!(result["problem"]["code"], "invalid-request");
+        assert_eq!(
+            result["problem"]["detail"],
+            format!("ops[{index}]: {why}"),
+            "{op}"
+        );
+        assert!(result["problem"]["member"].is_string(), "{op}: {result}");
+    }
+    for result in &results[bad.len()..] {
+        assert_eq!(result["status"], 200, "{result}");
+    }
+    let whole = rig
+        .send(
+            "POST /v1/batch",
+            &[],
+            json!({"ops":[],"op":"stat"}).to_string(),
+        )
+        .await
+        .problem(400, "invalid-request");
+    assert_eq!(
+        whole["detail"],
+        r#"the body: unknown member "op", did you mean "ops""#
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_bulk_get_is_refused_whole() {
+    let rig = Rig::open().await;
+    rig.store("a", "1").await;
+    for (paths, why) in [
+        (
+            json!([{"path":"a"},{"pahts":"a"}]),
+            r#"paths[1]: unknown member "pahts", did you mean "path""#,
+        ),
+        (
+            json!([{"path":"a","blake3":"00"}]),
+            r#"paths[0]: unknown member "blake3", known are path, b3"#,
+        ),
+        (json!([{}]), "paths[0]: path is missing, name a file"),
+    ] {
+        let problem = rig
+            .send(
+                "POST /v1/bulk/get",
+                &[],
+                json!({"paths": paths}).to_string(),
+            )
+            .await
+            .problem(400, "invalid-request");
+        assert_eq!(problem["detail"], why);
+    }
+    let many = vec![json!({"path":"a"}); 10_001];
+    rig.send("POST /v1/bulk/get", &[], json!({"paths": many}).to_string())
+        .await
+        .problem(413, "too-large");
+}

@@ -160,6 +160,8 @@ fn kind_of(status: u16, code: Code) -> Kind {
     match (status, code) {
         (_, Code::DigestMismatch | Code::LengthMismatch) => Kind::Integrity,
         (_, Code::Quota | Code::TooLarge | Code::StorageFull) => Kind::Limit,
+        // Refused by the server's disk, not by its tokens.
+        (_, Code::StoragePermission) => Kind::Refused,
         (401 | 403, _) => Kind::Auth,
         (404 | 410, _) => Kind::NotFound,
         (409 | 412, _) => Kind::Conflict,
@@ -174,6 +176,7 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         (401, _) => {
             "set GOFLUX_TOKEN_LITE or run `gfl config HOST:PORT TOKEN`; `gfl-admin create` makes tokens"
         }
+        (_, Code::StoragePermission) => return None,
         (403, _) => {
             "the token lacks a permission; `gfl-admin create -permissions` makes one that has it"
         }

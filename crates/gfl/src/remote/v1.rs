@@ -172,10 +172,21 @@ impl V1 {
         }
     }
 
-    /// The versions of a file, or what was deleted from a folder.
+    /// All versions of a file, or all that was deleted from a folder.
     pub(crate) async fn versions(&self, path: &FilePath, is_dir: bool) -> Result<VersionList> {
         let target = versions_target(path, is_dir);
-        self.http.json(|| Call::get(target.clone())).await
+        let mut all = VersionList::default();
+        let mut next = target.clone();
+        loop {
+            let page: VersionList = self.http.json(|| Call::get(next.clone())).await?;
+            all.versions.extend(page.versions);
+            match page.next {
+                Some(cursor) => {
+                    next = format!("{target}?cursor={}", super::url::query_value(&cursor));
+                }
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Brings a kept version back, the newest deleted one unless told which.
