@@ -303,3 +303,64 @@ fn the_help_is_complete_and_its_examples_can_be_typed() {
     let wide = |line: &str| line.chars().count() > 120;
     assert!(!all.lines().any(wide));
 }
+
+/// Options that are taken without being told of: what fingers type anyway, and what is so without them.
+const UNTOLD: &[(&str, &[&str])] = &[
+    ("put", &["recursive", "r"]),
+    ("get", &["recursive", "r"]),
+    ("cp", &["recursive", "r"]),
+    ("rm", &["recursive", "r", "R", "f", "rf", "fr", "force"]),
+    ("mkdir", &["p", "parents"]),
+];
+
+/// Names of options in a help text, those in front of an explanation first.
+fn told(text: &str) -> Vec<&str> {
+    let words = text.split([' ', ',', '(', ')', '\n', ';', '`']);
+    let options = words.filter(|word| word.starts_with('-') && *word != "-" && *word != "--");
+    options.map(|word| word.trim_start_matches('-')).collect()
+}
+
+#[test]
+fn help_and_parser_know_the_same_options() {
+    let overview = usage_of(None);
+    for option in options::front() {
+        assert!(
+            told(&overview).contains(&option.name),
+            "-{} is not in the help",
+            option.name
+        );
+    }
+    for option in told(&overview) {
+        assert!(
+            options::front().iter().any(|o| o.name == option),
+            "-{option} is not understood"
+        );
+    }
+    for command in usage::COMMANDS {
+        let (text, known) = (
+            usage_of(Some(command.name)),
+            options::of(command.name).unwrap(),
+        );
+        let untold = UNTOLD.iter().find(|(name, _)| *name == command.name);
+        let untold = untold.map_or(&[][..], |(_, options)| options);
+        for option in known {
+            let is_told = told(&text).contains(&option.name);
+            assert_ne!(
+                is_told,
+                untold.contains(&option.name),
+                "gfl {} -{}: tell of it in the help or name it in UNTOLD",
+                command.name,
+                option.name
+            );
+        }
+        let listed = text.lines().filter(|line| line.starts_with("  -"));
+        for option in listed.flat_map(|line| told(line.trim().split("  ").next().unwrap())) {
+            let mut all = known.iter().chain(options::GLOBAL);
+            assert!(
+                all.any(|o| o.name == option),
+                "gfl {} -{option} is not understood",
+                command.name
+            );
+        }
+    }
+}
