@@ -14,6 +14,7 @@ pub mod model;
 pub mod mount;
 pub mod proxy;
 pub mod server;
+pub mod siege;
 pub mod skip;
 #[cfg(feature = "catalog")]
 pub mod traffic;
