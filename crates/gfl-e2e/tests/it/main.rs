@@ -1,6 +1,7 @@
 //! End-to-end tests: one binary, one module per topic. Every test starts its own server.
 
 mod admin;
+mod attacks;
 mod auth;
 mod client;
 mod client_pipes;
@@ -9,6 +10,7 @@ mod common;
 mod curl;
 mod discovery;
 mod disk;
+mod drain;
 mod events;
 mod kill;
 mod logs;
@@ -17,7 +19,9 @@ mod metrics;
 mod names;
 mod power;
 mod ranges;
+mod reload;
 mod secrets;
+mod service;
 mod sizes;
 mod start;
 mod stats;
