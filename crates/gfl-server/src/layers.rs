@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
 use gfl_api::problem::Code;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, SERVER};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -33,6 +33,7 @@ impl Server {
         let (parts, body) = request.into_parts();
         let rest = body.rest();
         let expects_continue = parts.headers.contains_key(EXPECT);
+        let is_h2 = parts.version == Version::HTTP_2;
         let facts = Arc::new(Facts {
             id: request_id(&parts.headers),
             ..Facts::default()
@@ -57,7 +58,8 @@ impl Server {
             Ok(answer) => answer,
             Err(panic) => panicked(panic.as_ref(), &line.facts.id),
         };
-        let reusable = rest.settle(expects_continue).await;
+        // Over HTTP/2 an unread body ends its own stream when it is dropped, and nothing else.
+        let reusable = is_h2 || rest.settle(expects_continue).await;
         dress(&mut answer, &line.facts.id, reusable);
         (finish(answer, line), reusable)
     }

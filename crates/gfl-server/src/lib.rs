@@ -20,6 +20,7 @@ pub mod query;
 pub mod router;
 pub mod server;
 pub mod start;
+pub mod tls;
 pub mod ui;
 pub mod v0;
 pub mod v1;

@@ -5,7 +5,9 @@ use anyhow::{Context, Result};
 use gfl_core::App;
 use gfl_core::clock::SystemClock;
 use gfl_server::args::{self, Args, Asked};
+use gfl_server::listen::Transport;
 use gfl_server::start::{self, Plan};
+use gfl_server::tls::Tls;
 use gfl_server::{Server, allocator, first, listen, logs, ui};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,7 +52,7 @@ fn run(args: &Args) -> Result<()> {
     let config = start::read_config(args)?;
     let plan = start::plan(args, config)?;
     if args.check {
-        ui::out(&plan.describe());
+        ui::out(&plan.describe()?);
         return Ok(());
     }
     logs::init(plan.log, &plan.log_level)?;
@@ -87,10 +89,16 @@ async fn serve(plan: &Plan) -> Result<()> {
     let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
         .await
         .map_err(start::open_failed)?;
+    let tls = plan.tls.source.as_ref().map(Tls::open).transpose()?;
+    let watcher = tls.clone().map(|tls| tokio::spawn(tls.watch()));
     let server = Server::new(Arc::clone(&app), plan.about.clone());
-    ui::out(&plan.started(address));
+    ui::out(&plan.started(address, tls.as_deref()));
     ui::err(&plan.unsafe_notes(address));
-    let drained = listen::serve(listener, server, stop_signal(), DRAIN_MS_MAX).await;
+    let transport = Transport::new(tls, plan.tls.plain);
+    let drained = listen::serve(listener, server, transport, stop_signal(), DRAIN_MS_MAX).await;
+    if let Some(watcher) = watcher {
+        watcher.abort();
+    }
     if !drained {
         tracing::warn!(
             "requests still running after {} s were cut off",

@@ -3,6 +3,8 @@
 
 use crate::args::Args;
 use crate::server::About;
+use crate::tls::Tls;
+use crate::tls::plan::{Asked, TlsPlan};
 use crate::ui;
 use anyhow::{Context, Result, bail};
 use gfl_api::config::{Config, Durability, LogFormat, ServerConfig};
@@ -29,6 +31,8 @@ pub struct Found {
 pub struct Plan {
     /// Where to listen.
     pub address: String,
+    /// How connections are protected.
+    pub tls: TlsPlan,
     /// For the application.
     pub settings: Settings,
     /// For v0's `/config`.
@@ -87,14 +91,13 @@ pub fn read_config(args: &Args) -> Result<Found> {
 pub fn plan(args: &Args, found: Found) -> Result<Plan> {
     let Found {
         config,
-        mut warnings,
+        warnings,
         missing,
     } = found;
     let mut server = config.server;
     if missing {
         server.tokens_file = beside(&args.config, "tokens.json");
     }
-    check_tls(args, &server, &mut warnings)?;
     let folders = Folders {
         storage_dir: args
             .storage_dir
@@ -104,10 +107,18 @@ pub fn plan(args: &Args, found: Found) -> Result<Plan> {
         tokens_file: server.tokens_file.clone(),
     };
     let address = address(args, &server.address)?;
+    let tls = TlsPlan::new(Asked {
+        public: args.public,
+        plain_http: args.plain_http,
+        tls: &server.tls,
+        address: &address,
+        meta_dir: &folders.meta_dir,
+    })?;
     let settings = settings(args, &server, &folders)?;
     Ok(Plan {
         about: about(&address, &server, &folders),
         address,
+        tls,
         settings,
         log: server.log,
         log_level: server.log_level,
@@ -124,28 +135,6 @@ fn beside(file: &str, name: &str) -> String {
         .with_file_name(name)
         .to_string_lossy()
         .into_owned()
-}
-
-/// v0.1 read certificates and served plain HTTP all the same. That must not happen unnoticed any more.
-fn check_tls(args: &Args, server: &ServerConfig, warnings: &mut Vec<String>) -> Result<()> {
-    let tls = server.tls()?.is_some();
-    if tls && !args.plain_http {
-        bail!(
-            "server.tls_cert and server.tls_key are set, but this version does not speak TLS yet; \
-             put a TLS proxy in front and start with -plain-http, or remove the two settings"
-        );
-    }
-    if tls {
-        warnings
-            .push("server.tls_cert and server.tls_key are ignored: -plain-http was given".into());
-    }
-    if args.public && !args.plain_http {
-        bail!(
-            "-public would send tokens and files unencrypted to everybody on the way; \
-             add -plain-http if the network or a proxy in front protects them"
-        );
-    }
-    Ok(())
 }
 
 /// `-listen` replaces the configured address, `-port` its port and `-public` its host. (v0.1 threw the configured
@@ -208,7 +197,7 @@ fn about(address: &str, server: &ServerConfig, folders: &Folders) -> About {
 
 impl Plan {
     /// v0.1's lines on stdout; the last one says that connections are accepted, and where.
-    pub fn started(&self, address: SocketAddr) -> String {
+    pub fn started(&self, address: SocketAddr, tls: Option<&Tls>) -> String {
         let mut lines = String::new();
         let auth = match &self.settings.tokens_file {
             Some(file) => {
@@ -225,6 +214,7 @@ impl Plan {
         let _ = writeln!(lines, "Storage directory: {}", self.folders.storage_dir);
         let _ = writeln!(lines, "Configuration: {}", self.config_path.display());
         let _ = writeln!(lines, "{auth}");
+        lines.push_str(&tls.map(Tls::told).unwrap_or_default());
         let _ = writeln!(lines, "goflux server listening on {address}");
         lines
     }
@@ -244,17 +234,21 @@ impl Plan {
                 "WARNING: no server.tokens_file: {who} may read, write and delete all files"
             );
         }
-        if public {
+        if public && self.tls.plain {
+            let how = match self.tls.source {
+                None => "without TLS",
+                Some(_) => "and answering plain HTTP too",
+            };
             let _ = writeln!(
                 notes,
-                "WARNING: listening on {address} without TLS: tokens and files can be read on the way"
+                "WARNING: listening on {address} {how}: tokens and files can be read on the way"
             );
         }
         notes
     }
 
     /// The effective configuration, for `-check`. There are no secrets in it.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self) -> Result<String> {
         let settings = &self.settings;
         let mut text = String::new();
         let mut line = |name: &str, value: &dyn std::fmt::Display| {
@@ -270,6 +264,9 @@ impl Plan {
             &format!("{}{note}", self.config_path.display()),
         );
         line("address", &self.address);
+        for (name, value) in self.tls.describe()? {
+            line(name, &value);
+        }
         line("storage_dir", &self.folders.storage_dir);
         line("meta_dir", &self.folders.meta_dir);
         let tokens = Some(self.folders.tokens_file.as_str()).filter(|file| !file.is_empty());
@@ -295,7 +292,7 @@ impl Plan {
         for warning in &self.warnings {
             line("warning", warning);
         }
-        text
+        Ok(text)
     }
 }
 
@@ -355,7 +352,7 @@ mod tests {
         assert!(plan.first_start);
         assert_eq!(plan.unsafe_notes("127.0.0.1:1".parse().unwrap()), "");
         assert!(
-            plan.started("[::1]:5".parse().unwrap())
+            plan.started("[::1]:5".parse().unwrap(), None)
                 .ends_with("listening on [::1]:5\n")
         );
     }
@@ -368,7 +365,7 @@ mod tests {
         let notes = plan.unsafe_notes("192.0.2.1:80".parse().unwrap());
         assert!(notes.contains("everybody in the network") && notes.contains("without TLS"));
         assert!(
-            plan.started("127.0.0.1:1".parse().unwrap())
+            plan.started("127.0.0.1:1".parse().unwrap(), None)
                 .contains("DISABLED")
         );
     }
@@ -406,36 +403,24 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_never_ignored_silently() {
-        let both = r#"{"tls_cert":"c","tls_key":"k"}"#;
-        assert!(plan(&args("x"), found(both)).is_err());
-        let consent = Args {
-            plain_http: true,
+    fn what_is_answered_in_the_open_is_told() {
+        let notes = |args: Args, server: &str| {
+            let plan = plan(&args, found(server)).unwrap();
+            plan.unsafe_notes("192.0.2.1:80".parse().unwrap())
+        };
+        let tokens = r#"{"tokens_file":"t","address":"192.0.2.1:80"}"#;
+        assert!(notes(args("x"), tokens).contains("without TLS"));
+        let public = Args {
+            public: true,
             ..args("x")
         };
-        assert_eq!(plan(&consent, found(both)).unwrap().warnings.len(), 1);
-        let half = plan(&consent, found(r#"{"tls_cert":"c"}"#)).unwrap_err();
-        assert!(half.to_string().contains("tls_key"), "{half}");
-        assert!(
-            plan(
-                &Args {
-                    public: true,
-                    ..args("x")
-                },
-                found("{}")
-            )
-            .is_err()
-        );
-        assert!(
-            plan(
-                &Args {
-                    public: true,
-                    ..consent
-                },
-                found("{}")
-            )
-            .is_ok()
-        );
+        assert_eq!(notes(public.clone(), tokens), "");
+        let both = Args {
+            plain_http: true,
+            ..public
+        };
+        assert!(notes(both, tokens).contains("plain HTTP too"));
+        assert!(plan(&args("x"), found(r#"{"tls_cert":"c"}"#)).is_err());
     }
 
     #[test]

@@ -4,13 +4,17 @@
 //! the programs.
 
 mod edit;
+mod error;
 mod nearest;
+mod tls;
 
 use crate::{
     gojson::{Node, same_key},
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use error::ConfigError;
+pub use tls::{AcmeConfig, CertificateSource, PlainHttp, TlsConfig};
 
 use nearest::nearest;
 use std::fmt;
@@ -35,10 +39,8 @@ pub struct ServerConfig {
     pub meta_dir: String,
     /// The file with the tokens; empty switches authentication off.
     pub tokens_file: String,
-    /// The TLS certificate chain, PEM; empty for none.
-    pub tls_cert: String,
-    /// The TLS key, PEM; empty for none.
-    pub tls_key: String,
+    /// How connections are encrypted.
+    pub tls: TlsConfig,
     /// When a change is acknowledged.
     pub durability: Durability,
     /// Days for which replaced and deleted files are kept. Default 7; 0 keeps nothing.
@@ -66,6 +68,10 @@ pub struct ClientConfig {
     pub chunk_size: u64,
     /// The token; empty for none.
     pub token: String,
+    /// The fingerprint of the server's certificate, the only one accepted then; empty for none.
+    pub tls_fingerprint: String,
+    /// Authorities trusted besides those of the system, PEM; empty for none.
+    pub ca_file: String,
 }
 
 impl Default for ServerConfig {
@@ -76,8 +82,7 @@ impl Default for ServerConfig {
             storage_dir: "./data".into(),
             meta_dir: "./.goflux-meta".into(),
             tokens_file: String::new(),
-            tls_cert: String::new(),
-            tls_key: String::new(),
+            tls: TlsConfig::default(),
             durability: Durability::Batch,
             undo_days: 7,
             undo_free_percent_min: 10,
@@ -96,6 +101,8 @@ impl Default for ClientConfig {
             server_url: "http://localhost".into(),
             chunk_size: 1_048_576,
             token: String::new(),
+            tls_fingerprint: String::new(),
+            ca_file: String::new(),
         }
     }
 }
@@ -142,7 +149,13 @@ impl fmt::Display for Warning {
 }
 
 const SECTIONS: &[&str] = &["server", "client"];
-const CLIENT_KEYS: &[&str] = &["server_url", "chunk_size", "token"];
+const CLIENT_KEYS: &[&str] = &[
+    "server_url",
+    "chunk_size",
+    "token",
+    "tls_fingerprint",
+    "ca_file",
+];
 const SERVER_KEYS: &[&str] = &[
     "address",
     "storage_dir",
@@ -150,6 +163,14 @@ const SERVER_KEYS: &[&str] = &[
     "tokens_file",
     "tls_cert",
     "tls_key",
+    "tls_self_signed",
+    "plain_http",
+    "acme_domains",
+    "acme_email",
+    "acme_directory",
+    "acme_address",
+    "acme_accept_terms",
+    "acme_ca_file",
     "durability",
     "undo_days",
     "undo_free_percent_min",
@@ -237,13 +258,14 @@ impl ServerConfig {
                 key: format!("server.{name}"),
                 node,
             };
+            if self.tls.read(name, &value)? {
+                continue;
+            }
             match name {
                 "address" => self.address = value.text_or(&default.address)?,
                 "storage_dir" => self.storage_dir = value.text_or(&default.storage_dir)?,
                 "meta_dir" => self.meta_dir = value.text_or(&default.meta_dir)?,
                 "tokens_file" => self.tokens_file = value.text_or("")?,
-                "tls_cert" => self.tls_cert = value.text_or("")?,
-                "tls_key" => self.tls_key = value.text_or("")?,
                 "durability" => {
                     let choices = [
                         ("batch", Durability::Batch),
@@ -265,20 +287,6 @@ impl ServerConfig {
             }
         }
         Ok(())
-    }
-
-    /// Certificate and key, none if TLS is off. An error if only one of the two is set.
-    pub fn tls(&self) -> Result<Option<(&str, &str)>, ConfigError> {
-        match (self.tls_cert.as_str(), self.tls_key.as_str()) {
-            ("", "") => Ok(None),
-            ("", _) => Err(ConfigError::HalfTls {
-                missing: "server.tls_cert",
-            }),
-            (_, "") => Err(ConfigError::HalfTls {
-                missing: "server.tls_key",
-            }),
-            pair => Ok(Some(pair)),
-        }
     }
 }
 
@@ -304,6 +312,8 @@ impl ClientConfig {
             match name {
                 "server_url" => self.server_url = value.text_or(&default.server_url)?,
                 "token" => self.token = value.text_or("")?,
+                "tls_fingerprint" => self.tls_fingerprint = value.text_or("")?,
+                "ca_file" => self.ca_file = value.text_or("")?,
                 // v0.1 wrote 0 for a size it had never been told.
                 _ => {
                     self.chunk_size = Some(value.number(u64::MAX)?)
@@ -338,6 +348,18 @@ impl Value<'_> {
             Node::Text(text) => Ok(text.clone()),
             _ => self.wrong("a string"),
         }
+    }
+
+    fn texts(&self) -> Result<Vec<String>, ConfigError> {
+        let expected = "an array of strings";
+        let Node::List(nodes) = self.node else {
+            return self.wrong(expected);
+        };
+        let text = |node: &Node| match node {
+            Node::Text(text) => Ok(text.clone()),
+            _ => self.wrong(expected),
+        };
+        nodes.iter().map(text).collect()
     }
 
     fn boolean(&self) -> Result<bool, ConfigError> {
@@ -395,78 +417,6 @@ fn object<'a>(node: &'a Node, name: &str) -> Result<&'a [(String, Node)], Config
 fn known(key: &str, names: &[&'static str]) -> Option<&'static str> {
     names.iter().copied().find(|name| same_key(key, name))
 }
-
-/// Why a settings file cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// Not JSON; with the parser's words.
-    Syntax(String),
-    /// A value of another type.
-    WrongType {
-        /// The key with its section.
-        key: String,
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: &'static str,
-    },
-    /// A number that is negative, not whole, or too large.
-    OutOfRange {
-        /// The key with its section.
-        key: String,
-        /// The largest value allowed.
-        max: u64,
-    },
-    /// A word that is none of the choices.
-    NoSuchChoice {
-        /// The key with its section.
-        key: String,
-        /// The word.
-        value: Shown,
-        /// The choices.
-        choices: Vec<&'static str>,
-    },
-    /// Only one of certificate and key is set.
-    HalfTls {
-        /// The key to set.
-        missing: &'static str,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(cause) => write!(f, "settings are not valid json: {cause}"),
-            Self::WrongType {
-                key,
-                expected,
-                found,
-            } => write!(f, "{key} is {found}; make it {expected}"),
-            Self::OutOfRange { key, max } => {
-                write!(f, "{key} must be a whole number from 0 to {max}")
-            }
-            Self::NoSuchChoice {
-                key,
-                value,
-                choices,
-            } => {
-                write!(
-                    f,
-                    "{key} is {value:?}; choose one of {}",
-                    choices.join(", ")
-                )
-            }
-            Self::HalfTls { missing } => {
-                write!(
-                    f,
-                    "tls needs certificate and key; set {missing} too, or neither"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests;

@@ -1,44 +1,62 @@
 //! The TCP listener: accepts, caps, serves and drains connections. The only place that knows hyper's connection.
 //! Knows nothing of paths, users or files; what a request means is [`Server::handle`]'s business.
 //!
-//! A connection is one small task: hyper's state plus a boxed future while a request runs. The socket comes back
-//! when hyper is done with it ([`http1::Connection::into_parts`]); idle parking can later use the same seam.
+//! `connection` finds out what a connection speaks, `http1` and `http2` speak it, `socket` keeps the deadlines of
+//! bytes and `streams` those of HTTP/2's streams.
 
+mod connection;
+mod http1;
+mod http2;
 mod socket;
+mod streams;
 
-use crate::body::Body;
-use crate::incoming::RequestBody;
 use crate::server::Server;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket::{Phase, Socket};
-use std::convert::Infallible;
+use crate::tls::Tls;
+use connection::connection;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+pub use streams::Shares;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::sync::{Semaphore, watch};
 
 /// Connections served at once. More wait in the kernel's queue and are not refused.
 pub const CONNECTIONS_MAX: usize = 4096;
 /// The kernel's queue of connections that wait to be accepted.
 const BACKLOG_CONNECTIONS: u32 = 1024;
-/// hyper's buffer for one connection, in each direction.
-const CONNECTION_BUF_BYTES: usize = 64 * 1024;
 /// A connection that is used for nothing is closed after this. (A head that has begun gets less: see [`socket`].)
 const IDLE_MS_MAX: u64 = 75_000;
 /// Pause after accepting failed for want of file descriptors or memory.
 const ACCEPT_RETRY_MS: u64 = 100;
-/// Silence after which the kernel asks whether the peer is still there.
-const KEEPALIVE_MS: u64 = 60_000;
-/// Header fields of one request; twice hyper's default is never needed by a client of ours.
-const HEADERS_MAX: usize = 100;
+
+/// What a connection may speak, and what all connections share.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// TLS, if there is a certificate.
+    pub tls: Option<Arc<Tls>>,
+    /// Requests without TLS are answered. Without this and without `tls` nothing is.
+    pub plain: bool,
+    /// What HTTP/2 connections share.
+    pub shares: Arc<Shares>,
+}
+
+impl Transport {
+    /// HTTP without TLS.
+    pub fn plain() -> Transport {
+        Transport::new(None, true)
+    }
+
+    /// TLS if there is a certificate; without TLS if that is allowed.
+    pub fn new(tls: Option<Arc<Tls>>, plain: bool) -> Transport {
+        Transport {
+            tls,
+            plain,
+            shares: Arc::default(),
+        }
+    }
+}
 
 /// Binds `address` (`host:port`, `:port` or an IP). An empty host is all interfaces, as in Go.
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
@@ -88,13 +106,14 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(
     listener: TcpListener,
     server: Arc<Server>,
+    transport: Transport,
     shutdown: impl Future<Output = ()>,
     drain_ms_max: u64,
 ) -> bool {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let (stop, stopped) = watch::channel(false);
     tokio::select! {
-        () = accept(listener, &server, &slots, &stopped) => {}
+        () = accept(listener, &server, &transport, &slots, &stopped) => {}
         () = shutdown => {}
     }
     server.start_draining();
@@ -108,6 +127,7 @@ pub async fn serve(
 async fn accept(
     listener: TcpListener,
     server: &Arc<Server>,
+    transport: &Transport,
     slots: &Arc<Semaphore>,
     stopped: &watch::Receiver<bool>,
 ) {
@@ -117,8 +137,16 @@ async fn accept(
         };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let server = Arc::clone(server);
-                tokio::spawn(connection(stream, peer.ip(), server, stopped.clone(), slot));
+                let (server, transport) = (Arc::clone(server), transport.clone());
+                let stopped = stopped.clone();
+                tokio::spawn(connection(
+                    stream,
+                    peer.ip(),
+                    server,
+                    transport,
+                    stopped,
+                    slot,
+                ));
             }
             Err(e) if belongs_to_connection(&e) => {}
             Err(e) => {
@@ -136,88 +164,4 @@ fn belongs_to_connection(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
     )
-}
-
-async fn connection(
-    stream: TcpStream,
-    peer: IpAddr,
-    server: Arc<Server>,
-    mut stopped: watch::Receiver<bool>,
-    _slot: OwnedSemaphorePermit,
-) {
-    tune(&stream);
-    let phase = Arc::new(Phase::default());
-    let handler = Handler {
-        server,
-        peer: peer.to_canonical(),
-        phase: Arc::clone(&phase),
-    };
-    let mut http = builder().serve_connection(
-        TokioIo::new(Socket::new(stream, Arc::clone(&phase))),
-        handler,
-    );
-    let mut draining = false;
-    let outcome = loop {
-        let run = std::future::poll_fn(|cx| http.poll_without_shutdown(cx));
-        if draining {
-            break run.await;
-        }
-        tokio::select! {
-            outcome = run => break outcome,
-            _ = stopped.wait_for(|stop| *stop) => {
-                draining = true;
-                Pin::new(&mut http).graceful_shutdown();
-            }
-        }
-    };
-    if let Err(error) = outcome {
-        // Clients go away all the time; only someone who looks for it wants to read about it.
-        tracing::debug!(%peer, "connection ended: {error}");
-    }
-    http.into_parts().io.into_inner().close().await;
-}
-
-fn builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(IDLE_MS_MAX))
-        .max_buf_size(CONNECTION_BUF_BYTES)
-        .max_headers(HEADERS_MAX)
-        .half_close(false)
-        .keep_alive(true);
-    builder
-}
-
-fn tune(stream: &TcpStream) {
-    let socket = socket2::SockRef::from(stream);
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_millis(KEEPALIVE_MS));
-    // Both are improvements only: a connection without them still works.
-    let _ = stream.set_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-}
-
-/// Hands one connection's requests to the server.
-struct Handler {
-    server: Arc<Server>,
-    peer: IpAddr,
-    phase: Arc<Phase>,
-}
-
-impl Service<Request<Incoming>> for Handler {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        self.phase.head_read();
-        let (server, peer, phase) = (Arc::clone(&self.server), self.peer, Arc::clone(&self.phase));
-        // Boxed, so that an idle connection does not carry the state of a running request.
-        Box::pin(async move {
-            let request = request.map(RequestBody::from_socket);
-            let (answer, reusable) = server.handle(peer, request).await;
-            phase.answered(reusable);
-            Ok(answer)
-        })
-    }
 }

@@ -1,5 +1,5 @@
-//! A TCP stream with the deadlines that hyper does not keep: a request head that trickles, an answer that nobody
-//! reads, and a last answer that must arrive although the client is still sending.
+//! A stream, encrypted or not, with the deadlines that hyper does not keep: a request head that trickles, an answer
+//! that nobody reads, and a last answer that must arrive although the client is still sending.
 //! Knows bytes and time, not HTTP.
 
 use std::future::Future;
@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// A request head must be complete this long after its first byte.
@@ -45,8 +44,8 @@ impl Phase {
     }
 }
 
-pub(super) struct Socket {
-    stream: TcpStream,
+pub(super) struct Socket<S> {
+    stream: S,
     phase: Arc<Phase>,
     /// Runs from the first byte of a head until the head is complete.
     head: Option<Pin<Box<Sleep>>>,
@@ -56,8 +55,8 @@ pub(super) struct Socket {
     stall: Option<Pin<Box<Sleep>>>,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream, phase: Arc<Phase>) -> Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    pub(super) fn new(stream: S, phase: Arc<Phase>) -> Socket<S> {
         Socket {
             stream,
             phase,
@@ -69,11 +68,13 @@ impl Socket {
 
     /// Closes so that the last answer arrives.
     pub(super) async fn close(mut self) {
-        let _ = self.stream.shutdown().await;
-        if !self.phase.unread.load(Ordering::Relaxed) {
-            return;
-        }
+        let unread = self.phase.unread.load(Ordering::Relaxed);
         let linger = async {
+            // Over TLS this has something to send, which waits for a peer that reads nothing.
+            let _ = self.stream.shutdown().await;
+            if !unread {
+                return;
+            }
             let mut buf = vec![0; 16 * 1024];
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
@@ -113,7 +114,7 @@ fn sleep_ms(ms: u64) -> Sleep {
     tokio::time::sleep(Duration::from_millis(ms))
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -144,7 +145,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -167,11 +168,14 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
+    // Encrypted bytes wait in the stream, so flushing it and saying goodbye can stall too.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.unless_stalled(cx, shut)
     }
 }

@@ -26,6 +26,7 @@ async fn listen(rig: &Rig) -> Listening {
     let served = tokio::spawn(listen::serve(
         listener,
         Arc::clone(&rig.server),
+        listen::Transport::plain(),
         shutdown,
         5_000,
     ));

@@ -1,0 +1,176 @@
+//! From flags and configuration to how connections are protected. Values in, values out; reads no certificate
+//! except to tell about it.
+
+use super::now_s;
+use super::pair::PairFiles;
+use super::self_signed::SelfSigned;
+use anyhow::{Result, bail};
+use gfl_api::certificate::day;
+use gfl_api::config::{CertificateSource, PlainHttp, TlsConfig};
+use std::path::{Path, PathBuf};
+
+/// How connections are protected.
+#[derive(Debug, Clone)]
+pub struct TlsPlan {
+    /// Where the certificate is from; none without TLS.
+    pub source: Option<Source>,
+    /// Requests without TLS are answered.
+    pub plain: bool,
+}
+
+/// Where the certificate is from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The administrator's files.
+    Files(PairFiles),
+    /// Ourselves.
+    SelfSigned(SelfSigned),
+}
+
+/// What was said about protection.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// `-public`.
+    pub public: bool,
+    /// `-plain-http`.
+    pub plain_http: bool,
+    /// The configuration.
+    pub tls: &'a TlsConfig,
+    /// `server.address` as it will be bound.
+    pub address: &'a str,
+    /// `server.meta_dir`.
+    pub meta_dir: &'a str,
+}
+
+impl TlsPlan {
+    /// Decides.
+    pub fn new(asked: Asked<'_>) -> Result<TlsPlan> {
+        let own = || {
+            let dir = Path::new(asked.meta_dir).join("tls");
+            Source::SelfSigned(SelfSigned::new(dir, asked.address))
+        };
+        let source = match asked.tls.source()? {
+            Some(CertificateSource::Files { cert, key }) => Some(Source::Files(PairFiles {
+                cert: PathBuf::from(cert),
+                key: PathBuf::from(key),
+            })),
+            Some(CertificateSource::SelfSigned) => Some(own()),
+            Some(CertificateSource::Acme(_)) => bail!("ACME"),
+            // Whoever opens the server to everybody wants tokens to stay secret on the way.
+            None if asked.public => Some(own()),
+            None => None,
+        };
+        let plain = match (&source, asked.tls.plain_http) {
+            (None, Some(PlainHttp::Refuse)) if !asked.plain_http => bail!(
+                "server.plain_http is refuse, but there is no certificate to serve anything else; set \
+                 server.tls_cert and server.tls_key, or server.tls_self_signed"
+            ),
+            (None, _) => true,
+            (Some(_), choice) => asked.plain_http || choice == Some(PlainHttp::Allow),
+        };
+        Ok(TlsPlan { source, plain })
+    }
+
+    /// Whether the certificate is one of our own making.
+    pub fn self_signed(&self) -> Option<&SelfSigned> {
+        match &self.source {
+            Some(Source::SelfSigned(own)) => Some(own),
+            _ => None,
+        }
+    }
+
+    /// Lines for `-check`: name and value. An error is one that a start would meet too.
+    pub fn describe(&self) -> Result<Vec<(&'static str, String)>> {
+        let mut lines = Vec::new();
+        let files = match &self.source {
+            None => {
+                lines.push(("tls", "off".to_owned()));
+                None
+            }
+            Some(Source::Files(files)) => {
+                lines.push(("tls", format!("certificate {}", files.cert.display())));
+                Some(files.clone())
+            }
+            Some(Source::SelfSigned(own)) => {
+                let files = own.existing();
+                let note = if files.is_some() {
+                    ""
+                } else {
+                    " (missing: will be made)"
+                };
+                lines.push(("tls", format!("self-signed{note}")));
+                files
+            }
+        };
+        if let Some(files) = files {
+            let pair = files.read(now_s())?;
+            lines.push(("tls_valid_until", day(pair.validity.not_after_s)));
+            lines.push(("tls_fingerprint", pair.fingerprint.to_string()));
+        }
+        let plain = if self.plain { "answered" } else { "refused" };
+        lines.push(("plain_http", plain.to_owned()));
+        Ok(lines)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(public: bool, plain_http: bool, tls: &TlsConfig) -> Result<TlsPlan> {
+        TlsPlan::new(Asked {
+            public,
+            plain_http,
+            tls,
+            address: "127.0.0.1:8080",
+            meta_dir: "meta",
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut TlsConfig)) -> TlsConfig {
+        let mut tls = TlsConfig::default();
+        change(&mut tls);
+        tls
+    }
+
+    #[test]
+    fn what_is_opened_to_everybody_is_encrypted() {
+        let nothing = TlsConfig::default();
+        let local = plan(false, false, &nothing).unwrap();
+        assert!(local.source.is_none() && local.plain);
+        let public = plan(true, false, &nothing).unwrap();
+        assert!(public.self_signed().is_some() && !public.plain);
+        let both = plan(true, true, &nothing).unwrap();
+        assert!(both.self_signed().is_some() && both.plain);
+    }
+
+    #[test]
+    fn certificates_are_used_and_plain_http_needs_consent() {
+        let files = with(|tls| (tls.cert, tls.key) = ("c".into(), "k".into()));
+        let want = PairFiles {
+            cert: "c".into(),
+            key: "k".into(),
+        };
+        for public in [false, true] {
+            let plan = plan(public, false, &files).unwrap();
+            assert!(matches!(plan.source, Some(Source::Files(found)) if found == want));
+            assert!(!plan.plain);
+        }
+        assert!(plan(false, true, &files).unwrap().plain);
+        let allowed = TlsConfig {
+            plain_http: Some(PlainHttp::Allow),
+            ..files.clone()
+        };
+        assert!(plan(false, false, &allowed).unwrap().plain);
+        let half = with(|tls| tls.cert = "c".into());
+        assert!(plan(false, true, &half).is_err());
+    }
+
+    #[test]
+    fn refusing_plain_http_without_tls_would_serve_nothing() {
+        let refuse = with(|tls| tls.plain_http = Some(PlainHttp::Refuse));
+        let error = plan(false, false, &refuse).unwrap_err().to_string();
+        assert!(error.contains("server.plain_http"), "{error}");
+        assert!(plan(true, false, &refuse).is_ok());
+    }
+}
