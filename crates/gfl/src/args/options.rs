@@ -7,6 +7,7 @@ use gfl_api::goflags::{Known, Parsed, parse_bool};
 pub(crate) const GLOBAL: &[Known] = &[
     Known::value("config"),
     Known::value("server"),
+    Known::value("fingerprint"),
     Known::value("retries"),
     Known::value("timeout"),
     Known::switch("quiet"),
@@ -60,7 +61,7 @@ const CP: &[Known] = &[
     Known::switch("r"),
 ];
 const RESTORE: &[Known] = &[Known::value("version"), Known::switch("list")];
-const CONFIG: &[Known] = &[Known::switch("force")];
+const CONFIG: &[Known] = &[Known::switch("force"), Known::switch("trust")];
 
 /// Short names.
 const ALIASES: &[(&str, &str)] = &[

@@ -101,7 +101,13 @@ Without options the newest deleted version comes back, files and folders alike.
         synopsis: "gfl config [HOST:PORT [TOKEN]]",
         summary: "remember a server and a token, or show what is remembered",
         details: "\
-Keeps whatever else is in the file, and a token that is there; --force replaces one token by another.",
+Without http:// or https:// the server is asked for TLS first. A certificate that no authority vouches for is
+shown, and remembered when you say that it is the right one: compare it with what the server printed at its start.
+From then on no other one is accepted. Keeps whatever else is in the file, and a token that is there.
+
+  --fingerprint HEX   remember the certificate with this SHA-256 fingerprint, and ask nothing
+  --trust             remember the certificate that is shown now, and ask nothing; never in place of another
+  --force             replace one token by another",
     },
     Usage {
         name: "version",
@@ -144,6 +150,7 @@ fn all() -> String {
         "
   -config FILE    settings to use instead of the usual ones
   --server ADDR   server to use instead of the configured one
+  --fingerprint HEX  accept only the certificate with this SHA-256 fingerprint
   --retries N     tries without any progress before giving up (default 8, short commands 3)
   --timeout S     seconds without a byte before a connection counts as dead (default 30)
   --json          results as JSON on stdout

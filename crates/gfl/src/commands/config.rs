@@ -1,7 +1,8 @@
 //! `gfl config`: remembers a server and a token, or shows what is remembered.
 
 use super::Context;
-use crate::config::{Settings, write};
+use super::trust::{self, Found};
+use crate::config::{Settings, trust_of, write};
 use crate::exit::{Exit, Failed};
 use crate::remote::url::Origin;
 use crate::remote::{Http, Kind, Remote, Retries};
@@ -9,17 +10,24 @@ use anyhow::{Context as _, Result};
 use gfl_api::config::{Config, set_client_server, set_client_text};
 use std::path::PathBuf;
 
+/// What is to be remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    /// The server; none: show what is remembered.
+    pub(super) address: Option<&'a str>,
+    /// The token.
+    pub(super) token: Option<&'a str>,
+    /// In place of another token too.
+    pub(super) force: bool,
+    /// Whatever certificate the server shows.
+    pub(super) trust: bool,
+}
+
 /// Shows or writes settings.
-pub(super) async fn run(
-    context: &Context,
-    address: Option<&str>,
-    token: Option<&str>,
-    force: bool,
-) -> Result<Exit> {
-    let Some(address) = address else {
+pub(super) async fn run(context: &Context, wish: Wish<'_>) -> Result<Exit> {
+    let Some(address) = wish.address else {
         return show(context);
     };
-    let origin = Origin::parse(address)?;
     let (path, text) = file(context)?;
     let old = if text.trim().is_empty() {
         Config::default()
@@ -28,38 +36,56 @@ pub(super) async fn run(
             .with_context(|| path.display().to_string())?
             .0
     };
-    let old_token = old.client.token;
-    let token = token.map(str::trim).filter(|token| !token.is_empty());
-    if token.is_some_and(|token| !old_token.is_empty() && token != old_token) && !force {
+    let old_token = &old.client.token;
+    let token = wish.token.map(str::trim).filter(|token| !token.is_empty());
+    if token.is_some_and(|token| !old_token.is_empty() && token != old_token) && !wish.force {
         let message = format!(
             "{} holds another token; add --force to replace it",
             path.display()
         );
         return Err(Failed::new(Exit::Conflict, message).into());
     }
-    ask(
+    let old_origin = Origin::parse(&old.client.server_url).ok();
+    let found = trust::settle(
         context,
-        &origin,
-        token.or(Some(old_token.as_str()).filter(|token| !token.is_empty())),
+        trust::Asked {
+            address,
+            old: old_origin.as_ref(),
+            old_trust: trust_of(&old.client, &path, true)?,
+            trust: wish.trust,
+        },
     )
     .await?;
-    let moved =
-        !old_token.is_empty() && token.is_none() && old.client.server_url != origin.to_url();
-    let mut text = set_client_server(&text, &origin.to_url())?;
-    if let Some(token) = token {
-        text = set_client_text(&text, "token", token)?;
-    }
+    let kept_token = Some(old_token.as_str()).filter(|token| !token.is_empty());
+    ask(context, &found, token.or(kept_token)).await?;
+    let is_moved = old_origin.is_some_and(|old| !old.is_same_host(&found.origin));
+    let text = changed(&text, &old.client.tls_fingerprint, &found, token)?;
     write::replace(&path, &text)?;
-    if moved {
+    if kept_token.is_some() && token.is_none() && is_moved {
         context.ui.warn(format_args!(
-            "the token of {} is kept and will be shown to {origin}",
-            old.client.server_url
+            "the token of {} is kept and will be shown to {}",
+            old.client.server_url, found.origin
         ));
     }
     context
         .ui
         .line(format_args!("✓ Configuration saved to {}", path.display()));
     Ok(Exit::Ok)
+}
+
+/// The settings with what was found in them.
+fn changed(text: &str, old_pin: &str, found: &Found, token: Option<&str>) -> Result<String> {
+    let mut text = set_client_server(text, &found.origin.to_url())?;
+    match found.trust.pin {
+        Some(pin) => text = set_client_text(&text, "tls_fingerprint", &pin.to_string())?,
+        // One that belongs to another server, or is not needed any more.
+        None if !old_pin.is_empty() => text = set_client_text(&text, "tls_fingerprint", "")?,
+        None => {}
+    }
+    if let Some(token) = token {
+        text = set_client_text(&text, "token", token)?;
+    }
+    Ok(text)
 }
 
 /// The file to write: the one in use if it is the user's, else the user's own.
@@ -79,9 +105,11 @@ fn file(context: &Context) -> Result<(PathBuf, String)> {
 }
 
 /// Looks whether the server is there and takes the token. An address that does not answer is not remembered.
-async fn ask(context: &Context, origin: &Origin, token: Option<&str>) -> Result<()> {
+async fn ask(context: &Context, found: &Found, token: Option<&str>) -> Result<()> {
+    let origin = &found.origin;
     let http = Http::new(
         origin.clone(),
+        found.trust.clone(),
         token,
         Retries(0),
         context.timeout,
@@ -115,6 +143,7 @@ async fn ask(context: &Context, origin: &Origin, token: Option<&str>) -> Result<
 fn show(context: &Context) -> Result<Exit> {
     let Settings {
         origin,
+        trust,
         token,
         token_source,
         file,
@@ -126,6 +155,11 @@ fn show(context: &Context) -> Result<Exit> {
     context
         .ui
         .data(format_args!("server   {}", origin.to_url()))?;
+    if let Some(pin) = trust.pin.filter(|_| origin.is_tls) {
+        context
+            .ui
+            .data(format_args!("trusts   only the certificate {pin}"))?;
+    }
     let token = if token.is_some() {
         format!("set, from {token_source}")
     } else {

@@ -3,9 +3,13 @@
 //! Reads the environment and files once, at the start. Never shows a token.
 
 mod netrc;
+mod trust;
 pub(crate) mod write;
 
+pub(crate) use trust::trust_of;
+
 use crate::exit::{Exit, Failed};
+use crate::remote::Trust;
 use crate::remote::url::Origin;
 use anyhow::{Context, Result};
 use gfl_api::config::Config;
@@ -23,6 +27,8 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) struct Settings {
     /// The server.
     pub(crate) origin: Origin,
+    /// What makes its certificate good.
+    pub(crate) trust: Trust,
     /// The token, if there is one.
     pub(crate) token: Option<String>,
     /// Where the token is from, in words.
@@ -140,9 +146,13 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
     let configured = client
         .as_ref()
         .map_or(SERVER_DEFAULT, |client| client.server_url.as_str());
-    let origin = Origin::parse(server.unwrap_or(configured))?;
+    let origin = trust::origin(configured, server)?;
     let is_configured_one =
         server.is_none() || Origin::parse(configured).is_ok_and(|other| other == origin);
+    let trust = match (&found, &client) {
+        (Some((path, _)), Some(client)) => trust_of(client, path, is_configured_one)?,
+        _ => Trust::default(),
+    };
     let env = std::env::var("GOFLUX_TOKEN_LITE")
         .ok()
         .filter(|token| !token.trim().is_empty());
@@ -181,6 +191,7 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
     }
     Ok(Settings {
         origin,
+        trust,
         token,
         token_source,
         file: found.map(|(path, _)| path),

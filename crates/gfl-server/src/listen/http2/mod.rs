@@ -144,3 +144,6 @@ fn too_many() -> Response<Counted> {
     let answer: Response<Body> = Failure::new(Code::Busy, text).into_answer("");
     answer.map(|body| Counted::new(body, None))
 }
+
+#[cfg(test)]
+mod tests;
