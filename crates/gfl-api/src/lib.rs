@@ -19,6 +19,7 @@ pub mod problem;
 pub mod v0;
 pub mod v1;
 
+pub mod certificate;
 pub mod config;
 pub mod discovery;
 pub mod glob;

@@ -69,17 +69,30 @@ fn config_text(plan: &Plan, bound: SocketAddr) -> Result<String> {
     server.set("storage_dir", Node::from(plan.folders.storage_dir.as_str()));
     server.set("meta_dir", Node::from(plan.folders.meta_dir.as_str()));
     server.set("tokens_file", Node::from(plan.folders.tokens_file.as_str()));
-    let url = client_url(&address);
-    root.slot("client")
-        .set("server_url", Node::from(url.as_str()));
+    let own = plan.tls.self_signed();
+    if own.is_some() {
+        // What was asked for on the command line must hold at the next start without it.
+        server.set("tls_self_signed", Node::Bool(true));
+        let plain = if plan.tls.plain { "allow" } else { "refuse" };
+        server.set("plain_http", Node::from(plain));
+    }
+    let client = root.slot("client");
+    let url = client_url(&address, own.is_some());
+    client.set("server_url", Node::from(url.as_str()));
+    if let Some(own) = own {
+        // The file holds both sides: its client trusts its server.
+        let fingerprint = own.ensure()?.fingerprint()?.to_string();
+        client.set("tls_fingerprint", Node::from(fingerprint.as_str()));
+    }
     Ok(root.to_text())
 }
 
 /// Where a client on this machine finds the server.
-fn client_url(address: &str) -> String {
+fn client_url(address: &str, encrypted: bool) -> String {
+    let scheme = if encrypted { "https" } else { "http" };
     match address.rsplit_once(':') {
-        Some(("" | "0.0.0.0" | "[::]", port)) => format!("http://localhost:{port}"),
-        _ => format!("http://{address}"),
+        Some(("" | "0.0.0.0" | "[::]", port)) => format!("{scheme}://localhost:{port}"),
+        _ => format!("{scheme}://{address}"),
     }
 }
 
@@ -296,6 +309,36 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         assert_eq!(left, ["goflux.json"]);
+    }
+
+    #[test]
+    fn a_public_first_start_is_encrypted_and_stays_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+        let args = Args {
+            config: path("goflux.json"),
+            meta_dir: Some(path("meta")),
+            public: true,
+            ..Args::default()
+        };
+        let plan = start::plan(&args, start::read_config(&args).unwrap());
+        prepare(&plan, bound(), Tell::Shown).unwrap();
+        let text = std::fs::read_to_string(&args.config).unwrap();
+        let (config, warnings) = Config::parse(&text).unwrap();
+        assert_eq!(
+            (config.client.server_url.as_str(), warnings),
+            ("https://localhost:8080", vec![])
+        );
+
+        let again = Args {
+            public: false,
+            ..args
+        };
+        let plan = start::plan(&again, start::read_config(&again).unwrap());
+        assert!(!plan.tls.plain);
+        let files = plan.tls.self_signed().unwrap().existing().unwrap();
+        let fingerprint = files.fingerprint().unwrap().to_string();
+        assert_eq!(fingerprint, config.client.tls_fingerprint);
     }
 
     #[test]

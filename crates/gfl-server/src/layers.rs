@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
 use gfl_api::problem::Code;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, SERVER};
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -56,6 +56,7 @@ impl Server {
         from.peer = limits.connections.trusted.client(from.peer, &parts.headers);
         let rest = body.rest();
         let expects_continue = parts.headers.contains_key(EXPECT);
+        let is_h2 = parts.version == Version::HTTP_2;
         let facts = Arc::new(Facts::new(request_id(&parts.headers)));
         let target = (&parts.method, parts.uri.path());
         let watch = Watch::new(self, from.shown(), target, body.received(), &facts);
@@ -75,7 +76,8 @@ impl Server {
             Ok(answer) => answer,
             Err(panic) => panicked(panic.as_ref(), &facts.id),
         };
-        let reusable = rest.settle(expects_continue).await;
+        // Over HTTP/2 an unread body ends its own stream when it is dropped, and nothing else.
+        let reusable = is_h2 || rest.settle(expects_continue).await;
         dress(&mut answer, &facts.id, reusable);
         if is_head {
             answer = answer.map(Body::without_bytes);

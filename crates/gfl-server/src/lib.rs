@@ -28,6 +28,7 @@ pub mod router;
 pub mod server;
 pub mod start;
 pub mod tell;
+pub mod tls;
 pub mod tokens_file;
 pub mod tokens_watch;
 pub mod ui;

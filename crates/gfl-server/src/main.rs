@@ -11,6 +11,7 @@ use gfl_server::life::reload::Reloader;
 use gfl_server::life::signals::Signals;
 use gfl_server::life::{self, inherit, watchdog};
 use gfl_server::limits::{Limits, raise_descriptors};
+use gfl_server::listen::Transport;
 use gfl_server::start::{self, Plan};
 use gfl_server::{Server, allocator, first, listen, logs, ui};
 use std::io::IsTerminal;
@@ -18,6 +19,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// Threads for blocking file operations; more of them only queue up in the kernel.
 const BLOCKING_THREADS_MAX: usize = 16;
@@ -110,6 +112,13 @@ async fn serve(
                 plan.folders.storage_dir, plan.folders.meta_dir
             )
         })?;
+    let tls = match plan.tls.open() {
+        Ok(tls) => tls,
+        Err(error) => {
+            app.close().await;
+            return Err(error);
+        }
+    };
     if plan.first_start {
         match first::prepare(plan, address, tell) {
             Ok(told) => ui::out(&told),
@@ -135,21 +144,27 @@ async fn serve(
     };
     #[cfg(unix)]
     let admin = listen::AdminSocket::open(&server);
-    ui::out(&plan.started(address));
+    ui::out(&plan.started(address, tls.as_deref()));
     let notify = Arc::new(Notify::from_env(format!("Listening on {address}")));
     notify.ready();
     guard(&server, &notify);
     let watched = Arc::clone(&server);
     let watch = tokio::spawn(async move { watched.tokens.run().await });
     let config = plan.server.clone();
-    let reloader = Reloader::new(args.clone(), config, Arc::clone(&server), descriptors);
+    let mut reloader = Reloader::new(args.clone(), config, Arc::clone(&server), descriptors);
+    if let Some(tls) = &tls {
+        reloader.add(tls.hook());
+    }
+    let expiry = tls.clone().map(|tls| tokio::spawn(tls.watch_expiry()));
+    let transport = Transport::new(tls, plan.tls.plain);
     let stopped = life::until_stopped(signals, reloader, notify);
-    let finished = listen::serve(listeners, Arc::clone(&server), stopped).await;
+    let finished = listen::serve(listeners, Arc::clone(&server), transport, stopped).await;
     if !finished {
         let seconds = server.limits().drain.limit_ms / 1000;
         tracing::warn!("requests still running after {seconds} s were cut off");
     }
     watch.abort();
+    expiry.inspect(JoinHandle::abort);
     #[cfg(unix)]
     drop(admin);
     app.close().await;

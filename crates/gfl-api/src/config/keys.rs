@@ -129,14 +129,72 @@ pub const KEYS: &[Key] = &[
         Text,
         Json(r#""""#),
         AtStart,
-        "The certificate chain, PEM. Needs `tls_key` too.",
+        "The certificate chain, PEM, the server's own certificate first. Needs `tls_key` too. Files that change are \
+         read again within seconds, and at SIGHUP.",
     ),
     server(
         "tls_key",
         Text,
         Json(r#""""#),
         AtStart,
-        "The key of the certificate, PEM.",
+        "The key of the certificate, PEM, without a passphrase.",
+    ),
+    server(
+        "tls_self_signed",
+        Boolean,
+        Json("false"),
+        AtStart,
+        "Whether the server makes a certificate of its own, in `meta_dir/tls`, which clients remember by its \
+         fingerprint. `-public` without any certificate does the same.",
+    ),
+    server(
+        "plain_http",
+        Choice(&["refuse", "allow"]),
+        Depends("`refuse` with a certificate, `allow` without one"),
+        AtStart,
+        "Whether requests without TLS are answered on the same port.",
+    ),
+    server(
+        "acme_domains",
+        Texts,
+        Json("[]"),
+        AtStart,
+        "The names for which an authority is to give a certificate (ACME); empty for none.",
+    ),
+    server(
+        "acme_email",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "Whom the authority may write to.",
+    ),
+    server(
+        "acme_directory",
+        Text,
+        Json(r#""https://acme-v02.api.letsencrypt.org/directory""#),
+        AtStart,
+        "The authority's directory.",
+    ),
+    server(
+        "acme_address",
+        Text,
+        Json(r#"":80""#),
+        AtStart,
+        "Where the authority's challenges are answered, `host:port`.",
+    ),
+    server(
+        "acme_accept_terms",
+        Boolean,
+        Json("false"),
+        AtStart,
+        "Whether you agree to the authority's terms.",
+    ),
+    server(
+        "acme_ca_file",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "Who vouches for the authority's directory itself, PEM; empty for those this machine trusts.",
     ),
     server(
         "durability",
@@ -286,7 +344,7 @@ pub const KEYS: &[Key] = &[
         "server_url",
         Text,
         Json(r#""http://localhost""#),
-        "The server. `http://` may be left out. Without any settings file it is `http://localhost:8080`.",
+        "The server, `https://` or `http://`; without either it is `http://`. Without any settings file it is `http://localhost:8080`.",
     ),
     client(
         "chunk_size",
@@ -299,6 +357,20 @@ pub const KEYS: &[Key] = &[
         Text,
         Json(r#""""#),
         "The token. `GOFLUX_TOKEN_LITE` in the environment goes first, then this one, then `.netrc`.",
+    ),
+    client(
+        "tls_fingerprint",
+        Text,
+        Json(r#""""#),
+        "The SHA-256 fingerprint of the server's certificate: the only one that is accepted then. `gfl config` \
+         writes it.",
+    ),
+    client(
+        "ca_file",
+        Text,
+        Json(r#""""#),
+        "Authorities trusted for the server's certificate beside those of the system, PEM. A relative name counts \
+         from the settings file.",
     ),
 ];
 

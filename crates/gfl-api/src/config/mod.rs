@@ -4,9 +4,11 @@
 //! the programs.
 
 mod edit;
+mod error;
 pub mod keys;
 mod metrics;
 mod nearest;
+mod tls;
 mod value;
 
 use crate::{
@@ -14,8 +16,10 @@ use crate::{
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use error::ConfigError;
 pub use metrics::MetricsAccess;
 pub use nearest::nearest;
+pub use tls::{AcmeConfig, CertificateSource, PlainHttp, TlsConfig};
 
 use std::fmt;
 use value::Value;
@@ -40,10 +44,8 @@ pub struct ServerConfig {
     pub meta_dir: String,
     /// The file with the tokens; empty switches authentication off.
     pub tokens_file: String,
-    /// The TLS certificate chain, PEM; empty for none.
-    pub tls_cert: String,
-    /// The TLS key, PEM; empty for none.
-    pub tls_key: String,
+    /// How connections are encrypted.
+    pub tls: TlsConfig,
     /// When a change is acknowledged.
     pub durability: Durability,
     /// Days for which replaced and deleted files are kept. Default 7; 0 keeps nothing.
@@ -95,6 +97,10 @@ pub struct ClientConfig {
     pub chunk_size: u64,
     /// The token; empty for none.
     pub token: String,
+    /// The fingerprint of the server's certificate, the only one accepted then; empty for none.
+    pub tls_fingerprint: String,
+    /// Authorities trusted besides those of the system, PEM; empty for none.
+    pub ca_file: String,
 }
 
 impl Default for ServerConfig {
@@ -105,8 +111,7 @@ impl Default for ServerConfig {
             storage_dir: "./data".into(),
             meta_dir: "./.goflux-meta".into(),
             tokens_file: String::new(),
-            tls_cert: String::new(),
-            tls_key: String::new(),
+            tls: TlsConfig::default(),
             durability: Durability::Batch,
             undo_days: 7,
             undo_free_percent_min: 10,
@@ -137,6 +142,8 @@ impl Default for ClientConfig {
             server_url: "http://localhost".into(),
             chunk_size: 1_048_576,
             token: String::new(),
+            tls_fingerprint: String::new(),
+            ca_file: String::new(),
         }
     }
 }
@@ -197,7 +204,13 @@ impl fmt::Display for Warning {
 }
 
 const SECTIONS: &[&str] = &["server", "client"];
-const CLIENT_KEYS: &[&str] = &["server_url", "chunk_size", "token"];
+const CLIENT_KEYS: &[&str] = &[
+    "server_url",
+    "chunk_size",
+    "token",
+    "tls_fingerprint",
+    "ca_file",
+];
 const SERVER_KEYS: &[&str] = &[
     "address",
     "storage_dir",
@@ -205,6 +218,14 @@ const SERVER_KEYS: &[&str] = &[
     "tokens_file",
     "tls_cert",
     "tls_key",
+    "tls_self_signed",
+    "plain_http",
+    "acme_domains",
+    "acme_email",
+    "acme_directory",
+    "acme_address",
+    "acme_accept_terms",
+    "acme_ca_file",
     "durability",
     "undo_days",
     "undo_free_percent_min",
@@ -298,13 +319,14 @@ impl ServerConfig {
                 key: format!("server.{name}"),
                 node,
             };
+            if self.tls.read(name, &value)? {
+                continue;
+            }
             match name {
                 "address" => self.address = value.text_or(&default.address)?,
                 "storage_dir" => self.storage_dir = value.text_or(&default.storage_dir)?,
                 "meta_dir" => self.meta_dir = value.text_or(&default.meta_dir)?,
                 "tokens_file" => self.tokens_file = value.text_or("")?,
-                "tls_cert" => self.tls_cert = value.text_or("")?,
-                "tls_key" => self.tls_key = value.text_or("")?,
                 "durability" => {
                     let choices = [
                         ("batch", Durability::Batch),
@@ -341,20 +363,6 @@ impl ServerConfig {
         }
         Ok(())
     }
-
-    /// Certificate and key, none if TLS is off. An error if only one of the two is set.
-    pub fn tls(&self) -> Result<Option<(&str, &str)>, ConfigError> {
-        match (self.tls_cert.as_str(), self.tls_key.as_str()) {
-            ("", "") => Ok(None),
-            ("", _) => Err(ConfigError::HalfTls {
-                missing: "server.tls_cert",
-            }),
-            (_, "") => Err(ConfigError::HalfTls {
-                missing: "server.tls_key",
-            }),
-            pair => Ok(Some(pair)),
-        }
-    }
 }
 
 impl ClientConfig {
@@ -376,6 +384,8 @@ impl ClientConfig {
             match name {
                 "server_url" => self.server_url = value.text_or(&default.server_url)?,
                 "token" => self.token = value.text_or("")?,
+                "tls_fingerprint" => self.tls_fingerprint = value.text_or("")?,
+                "ca_file" => self.ca_file = value.text_or("")?,
                 // v0.1 wrote 0 for a size it had never been told.
                 _ => {
                     self.chunk_size = Some(value.number(u64::MAX)?)
@@ -404,78 +414,6 @@ fn object<'a>(node: &'a Node, name: &str) -> Result<&'a [(String, Node)], Config
 fn known(key: &str, names: &[&'static str]) -> Option<&'static str> {
     names.iter().copied().find(|name| same_key(key, name))
 }
-
-/// Why a settings file cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    /// Not JSON; with the parser's words.
-    Syntax(String),
-    /// A value of another type.
-    WrongType {
-        /// The key with its section.
-        key: String,
-        /// What it should be.
-        expected: &'static str,
-        /// What it is.
-        found: &'static str,
-    },
-    /// A number that is negative, not whole, or too large.
-    OutOfRange {
-        /// The key with its section.
-        key: String,
-        /// The largest value allowed.
-        max: u64,
-    },
-    /// A word that is none of the choices.
-    NoSuchChoice {
-        /// The key with its section.
-        key: String,
-        /// The word.
-        value: Shown,
-        /// The choices.
-        choices: Vec<&'static str>,
-    },
-    /// Only one of certificate and key is set.
-    HalfTls {
-        /// The key to set.
-        missing: &'static str,
-    },
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(cause) => write!(f, "settings are not valid json: {cause}"),
-            Self::WrongType {
-                key,
-                expected,
-                found,
-            } => write!(f, "{key} is {found}; make it {expected}"),
-            Self::OutOfRange { key, max } => {
-                write!(f, "{key} must be a whole number from 0 to {max}")
-            }
-            Self::NoSuchChoice {
-                key,
-                value,
-                choices,
-            } => {
-                write!(
-                    f,
-                    "{key} is {value:?}; choose one of {}",
-                    choices.join(", ")
-                )
-            }
-            Self::HalfTls { missing } => {
-                write!(
-                    f,
-                    "tls needs certificate and key; set {missing} too, or neither"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests;

@@ -153,15 +153,47 @@ fn errors_name_the_key() {
 }
 
 #[test]
-fn tls_needs_both() {
-    let config = |cert: &str, key: &str| ServerConfig {
-        tls_cert: cert.into(),
-        tls_key: key.into(),
-        ..ServerConfig::default()
+fn a_certificate_comes_from_one_place() {
+    let tls = |text: &str| parse(&format!(r#"{{"server":{{{text}}}}}"#)).server.tls;
+    assert_eq!(tls("").source(), Ok(None));
+    assert_eq!(
+        tls(r#""tls_cert":"c","tls_key":"k""#).source(),
+        Ok(Some(CertificateSource::Files {
+            cert: "c",
+            key: "k"
+        }))
+    );
+    assert_eq!(
+        tls(r#""tls_self_signed":true"#).source(),
+        Ok(Some(CertificateSource::SelfSigned))
+    );
+    let acme = tls(
+        r#""acme_domains":["a.example"],"acme_email":"x@a.example","acme_accept_terms":true,"acme_address":"",
+           "acme_ca_file":"ca.pem","plain_http":"allow""#,
+    );
+    let want = AcmeConfig {
+        domains: vec!["a.example".into()],
+        email: "x@a.example".into(),
+        accept_terms: true,
+        ca_file: "ca.pem".into(),
+        ..AcmeConfig::default()
     };
-    assert_eq!(config("", "").tls(), Ok(None));
-    assert_eq!(config("c", "k").tls(), Ok(Some(("c", "k"))));
-    assert!(config("c", "").tls().is_err() && config("", "k").tls().is_err());
+    assert_eq!(acme.source(), Ok(Some(CertificateSource::Acme(&want))));
+    assert_eq!(acme.plain_http, Some(PlainHttp::Allow));
+    for (half, missing) in [
+        (r#""tls_cert":"c""#, "tls_key"),
+        (r#""tls_key":"k""#, "tls_cert"),
+    ] {
+        let error = tls(half).source().unwrap_err().to_string();
+        assert!(error.contains(missing), "{error}");
+    }
+    let both = tls(r#""tls_cert":"c","tls_key":"k","tls_self_signed":true"#);
+    assert_eq!(both.source(), Err(ConfigError::SeveralCertificates));
+    let error = Config::parse(r#"{"server":{"acme_domains":["a",1]}}"#).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "server.acme_domains is an array; make it a list of strings"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The life of the listeners: accepting, and the graceful end.
 
+use super::Transport;
+use super::connection::connection;
 use super::slots::Told;
 use crate::server::Server;
 use std::future::Future;
@@ -19,11 +21,12 @@ const CUT_MS_MAX: u64 = 2_000;
 pub async fn serve(
     listeners: Vec<TcpListener>,
     server: Arc<Server>,
+    transport: Transport,
     shutdown: impl Future<Output = ()>,
 ) -> bool {
     let mut accepting = JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&server)));
+        accepting.spawn(accept(listener, Arc::clone(&server), transport.clone()));
     }
     tokio::select! {
         () = shutdown => {}
@@ -46,14 +49,14 @@ pub async fn serve(
     false
 }
 
-async fn accept(listener: TcpListener, server: Arc<Server>) {
+async fn accept(listener: TcpListener, server: Arc<Server>, transport: Transport) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Whoever comes while all places are taken waits here, and those behind him in the kernel's queue.
                 if let Some(slot) = server.slots.admit(peer.ip()).await {
-                    let server = Arc::clone(&server);
-                    tokio::spawn(super::connection(stream, peer.ip(), server, slot));
+                    let (server, transport) = (Arc::clone(&server), transport.clone());
+                    tokio::spawn(connection(stream, peer.ip(), server, transport, slot));
                 }
             }
             Err(e) if belongs_to_connection(&e) => {}

@@ -2,54 +2,68 @@
 //! knows hyper's connection. Knows nothing of paths, users or files; what a request means is [`Server::handle`]'s
 //! business.
 //!
-//! A connection is one small task: hyper's state plus a boxed future while a request runs. The socket comes back
-//! when hyper is done with it ([`http1::Connection::into_parts`]); idle parking can later use the same seam.
+//! `connection` finds out what a connection speaks, `http1` and `http2` speak it, `socket` keeps the deadlines of
+//! bytes and `streams` those of HTTP/2's streams.
 
 mod accept;
 #[cfg(unix)]
 mod admin;
+mod connection;
+mod http1;
+mod http2;
 mod slots;
 mod socket;
+mod streams;
 
 pub use accept::serve;
 #[cfg(unix)]
 pub use admin::AdminSocket;
 pub use slots::{Counts, Slots};
+pub use streams::Shares;
 
-use crate::body::Body;
-use crate::incoming::RequestBody;
-use crate::server::Server;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::Service;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use slots::{Slot, Told};
-use socket::{Phase, Socket};
-use std::convert::Infallible;
+use crate::tls::Tls;
+use slots::Slot;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// The kernel's queue of connections that wait to be accepted.
 const BACKLOG_CONNECTIONS: u32 = 1024;
-/// hyper's buffer for one connection, in each direction.
-const CONNECTION_BUF_BYTES: usize = 64 * 1024;
 /// A connection that is used for nothing is closed after this. (A head that has begun gets less: see [`socket`].)
 const IDLE_MS_MAX: u64 = 75_000;
 /// Who is asked for his place and has an answer left that he does not read keeps it no longer than this.
 const VACATE_MS_MAX: u64 = 2_000;
-/// Silence after which the kernel asks whether the peer is still there.
-const KEEPALIVE_MS: u64 = 60_000;
-/// Header fields of one request; twice hyper's default is never needed by a client of ours.
-const HEADERS_MAX: usize = 100;
-/// Bytes of one request's head: a longest path with every byte escaped, a token, and room for more. Every connection
-/// may hold so much before anybody knows who it is.
-const HEAD_BYTES_MAX: usize = 20 * 1024;
+
+/// What a connection may speak, and what all connections share.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// TLS, if there is a certificate.
+    pub tls: Option<Arc<Tls>>,
+    /// Requests without TLS are answered. Without this and without `tls` nothing is.
+    pub plain: bool,
+    /// What HTTP/2 connections share.
+    pub shares: Arc<Shares>,
+}
+
+impl Transport {
+    /// HTTP without TLS.
+    pub fn plain() -> Transport {
+        Transport::new(None, true)
+    }
+
+    /// TLS if there is a certificate; without TLS if that is allowed.
+    pub fn new(tls: Option<Arc<Tls>>, plain: bool) -> Transport {
+        Transport {
+            tls,
+            plain,
+            shares: Arc::default(),
+        }
+    }
+}
 
 /// Binds `address` (`host:port`, `:port` or an IP). An empty host is all interfaces, as in Go.
 pub async fn bind(address: &str) -> io::Result<TcpListener> {
@@ -94,56 +108,6 @@ fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG_CONNECTIONS)
 }
 
-async fn connection(stream: TcpStream, peer: IpAddr, server: Arc<Server>, slot: Slot) {
-    tune(&stream);
-    let slot = Arc::new(slot);
-    let phase = Arc::new(Phase::new(Arc::clone(&slot)));
-    let handler = Handler {
-        server,
-        peer: peer.to_canonical(),
-        phase: Arc::clone(&phase),
-    };
-    let mut http = builder().serve_connection(
-        TokioIo::new(Socket::new(stream, Arc::clone(&phase))),
-        handler,
-    );
-    let mut told = Told::Stay;
-    // Boxed, so that only who is asked to go carries it.
-    let mut vacated = None;
-    let outcome = loop {
-        let run = std::future::poll_fn(|cx| http.poll_without_shutdown(cx));
-        tokio::select! {
-            biased;
-            outcome = run => break outcome,
-            () = wait_for(&mut vacated) => break Ok(()),
-            now = slot.told_more_than(told) => {
-                told = now;
-                // hyper ends what is idle, and would wait for the rest of a head.
-                if told == Told::Cut || (told == Told::Vacate && phase.is_in_head()) {
-                    break Ok(());
-                }
-                if told == Told::Vacate {
-                    vacated = Some(Box::pin(nothing_runs(Arc::clone(&slot))));
-                }
-                Pin::new(&mut http).graceful_shutdown();
-            }
-        }
-    };
-    if let Err(error) = outcome {
-        // Clients go away all the time; only someone who looks for it wants to read about it.
-        tracing::debug!(%peer, "connection ended: {error}");
-    }
-    // A request that still runs is cut here: its body breaks off, and what arrived of it is kept.
-    let socket = http.into_parts().io.into_inner();
-    if told < Told::Cut {
-        tokio::select! {
-            () = socket.close() => {}
-            // Somebody needs the place more than this client needs its answer.
-            _ = slot.told_more_than(told.max(Told::Finish)) => {}
-        }
-    }
-}
-
 /// Resolves when no request has run for a while.
 async fn nothing_runs(slot: Arc<Slot>) {
     let mut ran = true;
@@ -159,51 +123,5 @@ async fn wait_for<F: Future<Output = ()>>(what: &mut Option<Pin<Box<F>>>) {
     match what {
         Some(what) => what.as_mut().await,
         None => std::future::pending().await,
-    }
-}
-
-fn builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(IDLE_MS_MAX))
-        .max_buf_size(CONNECTION_BUF_BYTES)
-        .max_headers(HEADERS_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
-        .half_close(false)
-        .keep_alive(true);
-    builder
-}
-
-fn tune(stream: &TcpStream) {
-    let socket = socket2::SockRef::from(stream);
-    let keepalive = socket2::TcpKeepalive::new().with_time(Duration::from_millis(KEEPALIVE_MS));
-    // Both are improvements only: a connection without them still works.
-    let _ = stream.set_nodelay(true);
-    let _ = socket.set_tcp_keepalive(&keepalive);
-}
-
-/// Hands one connection's requests to the server.
-struct Handler {
-    server: Arc<Server>,
-    peer: IpAddr,
-    phase: Arc<Phase>,
-}
-
-impl Service<Request<Incoming>> for Handler {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let running = self.phase.head_read();
-        let (server, peer, phase) = (Arc::clone(&self.server), self.peer, Arc::clone(&self.phase));
-        // Boxed, so that an idle connection does not carry the state of a running request.
-        Box::pin(async move {
-            let request = request.map(RequestBody::from_socket);
-            let (answer, reusable) = server.handle(peer, request).await;
-            phase.answered(reusable);
-            Ok(answer.map(|body| body.on_end(Box::new(|_, _| drop(running)))))
-        })
     }
 }

@@ -1,5 +1,6 @@
-//! A TCP stream with the deadlines that hyper does not keep: a request head that trickles, an answer that nobody
-//! reads or that is read drop by drop, and a last answer that must arrive although the client is still sending.
+//! A stream, encrypted or not, with the deadlines that hyper does not keep: a request head that trickles, an answer
+//! that nobody reads or that is read drop by drop, and a last answer that must arrive although the client is still
+//! sending.
 //! Knows bytes and time, not HTTP.
 
 use super::slots::{Running, Slot};
@@ -12,8 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// A request head must be complete this long after its first byte.
 const HEAD_MS_MAX: u64 = 10_000;
@@ -51,6 +51,13 @@ impl Phase {
         }
     }
 
+    /// For a connection that knows itself where its requests begin: several may run at once.
+    pub(super) fn without_heads(slot: Arc<Slot>) -> Phase {
+        let phase = Phase::new(slot);
+        phase.busy.store(true, Ordering::Relaxed);
+        phase
+    }
+
     /// A request begins; to be dropped when its answer is sent.
     pub(super) fn head_read(&self) -> Running {
         self.heads.fetch_add(1, Ordering::Relaxed);
@@ -70,8 +77,8 @@ impl Phase {
     }
 }
 
-pub(super) struct Socket {
-    stream: TcpStream,
+pub(super) struct Socket<S> {
+    stream: S,
     phase: Arc<Phase>,
     /// Runs from the first byte of a head until the head is complete.
     head: Option<Pin<Box<Sleep>>>,
@@ -81,8 +88,8 @@ pub(super) struct Socket {
     taken: Pace,
 }
 
-impl Socket {
-    pub(super) fn new(stream: TcpStream, phase: Arc<Phase>) -> Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    pub(super) fn new(stream: S, phase: Arc<Phase>) -> Socket<S> {
         Socket {
             stream,
             phase,
@@ -94,11 +101,13 @@ impl Socket {
 
     /// Closes so that the last answer arrives.
     pub(super) async fn close(mut self) {
-        let _ = self.stream.shutdown().await;
-        if !self.phase.unread.load(Ordering::Relaxed) {
-            return;
-        }
+        let unread = self.phase.unread.load(Ordering::Relaxed);
         let linger = async {
+            // Over TLS this has something to send, which waits for a peer that reads nothing.
+            let _ = self.stream.shutdown().await;
+            if !unread {
+                return;
+            }
             let mut buf = vec![0; LINGER_BUF_BYTES];
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
@@ -117,16 +126,29 @@ impl Socket {
         cx: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        match written {
-            Poll::Ready(Ok(bytes)) => self.taken.moved(bytes as u64),
-            Poll::Ready(Err(_)) => {}
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.taken.moved(bytes as u64);
+        }
+        self.unless_stalled(cx, written)
+    }
+
+    /// The same for what tells no bytes.
+    fn unless_stalled<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        done: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match done {
+            Poll::Ready(done) => {
+                self.taken.heard(Instant::now());
+                Poll::Ready(done)
+            }
             Poll::Pending => {
                 let too_slow = ready!(self.taken.poll_wait(cx));
                 let why = format!("the peer is too slow with the answer: {too_slow}");
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
             }
         }
-        written
     }
 }
 
@@ -134,7 +156,7 @@ fn sleep_ms(ms: u64) -> Sleep {
     tokio::time::sleep(Duration::from_millis(ms))
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -167,7 +189,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -190,11 +212,14 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
+    // Encrypted bytes wait in the stream, so flushing it and saying goodbye can stall too.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_stalled(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.unless_stalled(cx, shut)
     }
 }

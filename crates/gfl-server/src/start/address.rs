@@ -97,16 +97,28 @@ fn resolve(host: &str) -> Result<Vec<IpAddr>, String> {
     Ok(found.iter().map(SocketAddr::ip).collect())
 }
 
-/// What is doubtful about an address that reaches so far.
-pub(super) fn doubts(setting: &str, address: &str, reach: Reach) -> Option<Finding> {
-    (reach == Reach::Network).then(|| {
-        Finding::warning(
-            setting,
-            address,
+/// How requests without TLS are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Open {
+    /// There is nothing else.
+    Only,
+    /// Beside TLS.
+    Too,
+}
+
+/// What is doubtful about an address that reaches so far and is answered without TLS.
+pub(super) fn doubts(setting: &str, address: &str, reach: Reach, open: Open) -> Option<Finding> {
+    let why = match open {
+        Open::Only => {
             "everybody in the network can connect, and without TLS tokens and files can be read on the way; \
-             listen on 127.0.0.1 behind a proxy that speaks TLS",
-        )
-    })
+             set server.tls_self_signed, or listen on 127.0.0.1 behind a proxy that speaks TLS"
+        }
+        Open::Too => {
+            "everybody in the network can connect, and plain HTTP is answered too: without TLS tokens and files \
+             can be read on the way"
+        }
+    };
+    (reach == Reach::Network).then(|| Finding::warning(setting, address, why))
 }
 
 #[cfg(test)]
@@ -166,7 +178,7 @@ mod tests {
         ] {
             assert_eq!(reach(SETTING, address), Ok(want), "{address}");
             assert_eq!(
-                doubts(SETTING, address, want).is_some(),
+                doubts(SETTING, address, want, Open::Only).is_some(),
                 want == Reach::Network,
                 "{address}"
             );

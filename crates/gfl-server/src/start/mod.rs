@@ -13,6 +13,7 @@ use crate::discovery::Wish;
 use crate::limits::Limits;
 use crate::logs;
 use crate::server::About;
+use crate::tls::plan::{Asked, TlsPlan};
 use anyhow::{Context, Result};
 pub use finding::Finding;
 pub use folders::absolute;
@@ -43,6 +44,8 @@ impl Found {
 pub struct Plan {
     /// Where to listen.
     pub address: String,
+    /// How connections are protected.
+    pub tls: TlsPlan,
     /// Who said so, for messages.
     pub origin: Origin,
     /// For the application.
@@ -133,7 +136,6 @@ pub fn plan(args: &Args, found: Found) -> Plan {
     findings.extend(unknown_keys);
     let address = address::decide(args, &server.address);
     findings.extend(address.wrong);
-    findings.extend(check_tls(args, &server));
     findings.extend(check_values(&server));
     let folders = Folders {
         storage_dir: args
@@ -144,14 +146,28 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         tokens_file: server.tokens_file.clone(),
     };
     let settings = settings(args, &server, &folders, &mut findings);
+    let asked = Asked {
+        public: args.public,
+        plain_http: args.plain_http,
+        tls: &server.tls,
+        address: &address.text,
+        meta_dir: &folders.meta_dir,
+    };
+    let tls = TlsPlan::new(asked).unwrap_or_else(|finding| {
+        findings.push(finding);
+        TlsPlan::default()
+    });
     if missing {
         // What will be written: a later look at the file is to find nothing new in it.
         server.address = address.text.clone();
         server.storage_dir = folders.storage_dir.clone();
         server.meta_dir = folders.meta_dir.clone();
+        if tls.self_signed().is_some() {
+            server.tls.self_signed = true;
+            server.tls.plain_http = Some(tls.plain_http());
+        }
     }
-    let tls = matches!(server.tls(), Ok(Some(_))) && !args.plain_http;
-    let discovery = Wish::new(&server, &address.text, tls).unwrap_or_else(|why| {
+    let discovery = Wish::new(&server, &address.text, tls.source.is_some()).unwrap_or_else(|why| {
         let name = &server.discovery_name;
         findings.push(Finding::error(
             "server.discovery_name",
@@ -164,6 +180,7 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         discovery,
         about: about(&address.text, &server, &folders),
         address: address.text,
+        tls,
         origin: Origin {
             host: address.host_from,
             storage_dir: args
@@ -201,30 +218,6 @@ fn ignored_arguments(args: &Args) -> Option<Finding> {
     let first = args.ignored.first()?;
     let why = "is no option and is ignored, with all that follows it; options begin with a dash";
     Some(Finding::warning("argument", first, why))
-}
-
-/// v0.1 read certificates and served plain HTTP all the same. That must not happen unnoticed any more.
-fn check_tls(args: &Args, server: &ServerConfig) -> Option<Finding> {
-    let setting = "server.tls_cert";
-    let cert = &server.tls_cert;
-    match server.tls() {
-        Err(error) => return Some(Finding::error(setting, cert, error.to_string())),
-        Ok(Some(_)) if !args.plain_http => {
-            let why = "certificates are set, but this version does not speak TLS yet; put a TLS proxy in front and \
-                       start with -plain-http, or remove server.tls_cert and server.tls_key";
-            return Some(Finding::error(setting, cert, why));
-        }
-        Ok(Some(_)) => {
-            let why = "the certificates are ignored, because -plain-http was given";
-            return Some(Finding::warning(setting, cert, why));
-        }
-        Ok(None) => {}
-    }
-    (args.public && !args.plain_http).then(|| {
-        let why = "would send tokens and files unencrypted to everybody on the way; add -plain-http if the network \
-                   or a proxy in front protects them";
-        Finding::error("-public", "", why).without_value()
-    })
 }
 
 /// Values that are allowed and yet may not be meant.
@@ -326,7 +319,12 @@ impl Plan {
         let host = self.origin.host;
         let reach = match address::reach(host, &self.address) {
             Ok(reach) => {
-                let doubt = address::doubts(host, &self.address, reach);
+                let how = match self.tls.source {
+                    _ if !self.tls.plain => None,
+                    None => Some(address::Open::Only),
+                    Some(_) => Some(address::Open::Too),
+                };
+                let doubt = how.and_then(|how| address::doubts(host, &self.address, reach, how));
                 self.findings.extend(doubt);
                 reach
             }
@@ -339,6 +337,7 @@ impl Plan {
             (self.origin.storage_dir, &self.settings.storage_dir),
             (self.origin.meta_dir, &self.settings.meta_dir),
         );
+        found.extend(self.tls.look());
         found.extend(self.config_doubts());
         found.extend(tokens::look(self, reach));
         self.findings.extend(found);

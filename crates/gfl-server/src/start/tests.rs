@@ -30,7 +30,7 @@ fn a_first_start_is_local_and_authenticated() {
     assert!(plan.first_start);
     assert_eq!(plan.findings, []);
     assert!(
-        plan.started("[::1]:5".parse().unwrap())
+        plan.started("[::1]:5".parse().unwrap(), None)
             .ends_with("listening on [::1]:5\n")
     );
 }
@@ -54,7 +54,7 @@ fn an_old_configuration_is_obeyed_and_warned_about() {
     assert!(told[1].contains("everybody in the network"), "{told:?}");
     assert!(!plan.is_refused());
     assert!(
-        plan.started("127.0.0.1:1".parse().unwrap())
+        plan.started("127.0.0.1:1".parse().unwrap(), None)
             .contains("DISABLED")
     );
     assert!(
@@ -76,24 +76,35 @@ fn doubts(args: &Args, server: &str) -> (bool, Vec<String>) {
 }
 
 #[test]
-fn certificates_are_never_ignored_silently() {
-    let both = r#"{"tls_cert":"c","tls_key":"k"}"#;
-    assert!(doubts(&args("x"), both).0);
+fn certificates_are_used_or_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let half = doubts(&args("x"), r#"{"tls_cert":"c"}"#);
+    assert!(half.0 && half.1[0].contains("tls_key"), "{half:?}");
+    // Half a certificate is no reason to serve without it.
     let consent = Args {
         plain_http: true,
         ..args("x")
     };
-    let (refused, told) = doubts(&consent, both);
-    assert!(!refused && told.len() == 1, "{told:?}");
-    let (refused, told) = doubts(&consent, r#"{"tls_cert":"c"}"#);
-    assert!(refused && told[0].contains("tls_key"), "{told:?}");
+    assert!(doubts(&consent, r#"{"tls_cert":"c"}"#).0);
+    let missing = path("missing.pem");
+    let config = serde_json::json!({"tls_cert": missing, "tls_key": missing}).to_string();
+    let mut plan = super::plan(&args("x"), found(&config));
+    assert!(!plan.is_refused() && !plan.tls.plain);
+    plan.look();
+    let told = texts(&plan);
+    let named = |text: &String| text.starts_with("server.tls_cert") && text.contains("missing.pem");
+    assert!(plan.is_refused() && told.iter().any(named), "{told:?}");
     let public = |plain_http| Args {
         public: true,
         plain_http,
         ..args("x")
     };
-    assert!(doubts(&public(false), "{}").0);
-    assert!(!doubts(&public(true), "{}").0);
+    for plain_http in [false, true] {
+        let plan = super::plan(&public(plain_http), found("{}"));
+        assert!(!plan.is_refused() && plan.tls.self_signed().is_some());
+        assert_eq!(plan.tls.plain, plain_http);
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::folders::shown;
 use super::{HOUR_MS, Plan, tokens};
+use crate::tls::Tls;
 use crate::ui;
 use gfl_core::limits::FILE_BYTES_MAX;
 use std::fmt::Write;
@@ -9,7 +10,7 @@ use std::net::SocketAddr;
 
 impl Plan {
     /// v0.1's lines on stdout, with whole paths; the last one says that connections are accepted, and where.
-    pub fn started(&self, address: SocketAddr) -> String {
+    pub fn started(&self, address: SocketAddr, tls: Option<&Tls>) -> String {
         let mut lines = String::new();
         let auth = match &self.settings.tokens_file {
             Some(file) => {
@@ -28,6 +29,7 @@ impl Plan {
         let _ = writeln!(lines, "Metadata directory: {}", shown(&settings.meta_dir));
         let _ = writeln!(lines, "Configuration: {}", shown(&self.config_path));
         let _ = writeln!(lines, "{auth}");
+        lines.push_str(&tls.map(Tls::told).unwrap_or_default());
         let _ = writeln!(lines, "goflux server listening on {address}");
         lines
     }
@@ -69,7 +71,9 @@ impl Plan {
         line("storage_dir", &shown(&settings.storage_dir));
         line("meta_dir", &shown(&settings.meta_dir));
         line("tokens_file", &tokens::describe(self));
-        line("tls", &"off");
+        for (name, value) in self.tls.describe() {
+            line(name, &value);
+        }
         line(
             "durability",
             &format!("{:?}", settings.durability).to_lowercase(),

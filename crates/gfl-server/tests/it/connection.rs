@@ -26,6 +26,7 @@ pub(crate) async fn listen(rig: &Rig) -> Listening {
     let served = tokio::spawn(listen::serve(
         vec![listener],
         Arc::clone(&rig.server),
+        listen::Transport::plain(),
         shutdown,
     ));
     Listening {

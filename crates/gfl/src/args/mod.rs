@@ -11,6 +11,7 @@ pub(crate) use usage::of as usage_of;
 
 use crate::transfer;
 use crate::ui::Voice;
+use gfl_api::certificate::Fingerprint;
 use gfl_api::goflags::{self, FlagError, parse_int};
 use options::Given;
 use std::fmt;
@@ -31,6 +32,8 @@ pub(crate) struct Invocation {
     pub(crate) config: Option<String>,
     /// `-server`.
     pub(crate) server: Option<String>,
+    /// `--fingerprint`: the only certificate that is good.
+    pub(crate) fingerprint: Option<Fingerprint>,
     /// How often to try again.
     pub(crate) retries: u32,
     /// Seconds without a byte after which a connection counts as dead.
@@ -93,6 +96,7 @@ pub(crate) enum Command {
         address: Option<String>,
         token: Option<String>,
         force: bool,
+        trust: bool,
     },
     /// Servers near by; also those that only speak every 30 seconds.
     Discover { wait: bool },
@@ -189,6 +193,7 @@ fn invocation(given: &Given, command: Command) -> Result<Invocation, ArgsError> 
     Ok(Invocation {
         config: given.value("config").map(str::to_owned),
         server: given.value("server").map(str::to_owned),
+        fingerprint: fingerprint(given)?,
         retries: number(given, "retries", retries, 0..=1_000_000)? as u32,
         timeout_s: number(given, "timeout", TIMEOUT_S_DEFAULT, 1..=86_400)?,
         voice: Voice {
@@ -251,6 +256,7 @@ fn command(name: &str, words: Vec<String>, given: &Given) -> Result<Command, Arg
             address: first,
             token: words.get(1).cloned(),
             force: given.is_on("force"),
+            trust: given.is_on("trust"),
         },
         "discover" => Command::Discover {
             wait: given.is_on("wait"),
@@ -350,6 +356,18 @@ fn transfer_options(given: &Given) -> Result<transfer::Options, ArgsError> {
         force: given.is_on("force"),
         follow: given.is_on("follow"),
     })
+}
+
+fn fingerprint(given: &Given) -> Result<Option<Fingerprint>, ArgsError> {
+    let Some(text) = given.value("fingerprint") else {
+        return Ok(None);
+    };
+    let wrong = || {
+        ArgsError::Flag(format!(
+            "invalid value {text:?} for flag -fingerprint: give the 64 hex digits that gfl-server -check prints"
+        ))
+    };
+    Fingerprint::parse(text).map(Some).ok_or_else(wrong)
 }
 
 fn number(

@@ -7,6 +7,7 @@ use gfl_api::goflags::{Known, Parsed, parse_bool};
 pub(crate) const GLOBAL: &[Known] = &[
     Known::value("config"),
     Known::value("server"),
+    Known::value("fingerprint"),
     Known::value("retries"),
     Known::value("timeout"),
     Known::switch("quiet"),
@@ -69,7 +70,7 @@ const UPDATE: &[Known] = &[
     Known::switch("y"),
     Known::switch("downgrade"),
 ];
-const CONFIG: &[Known] = &[Known::switch("force")];
+const CONFIG: &[Known] = &[Known::switch("force"), Known::switch("trust")];
 
 /// Short names.
 const ALIASES: &[(&str, &str)] = &[

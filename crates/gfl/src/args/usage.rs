@@ -157,8 +157,14 @@ Without HOST: shows which file, server and token are in use and where they are f
 token is shown. With HOST: asks the server whether it is there and takes the token, then writes both into the
 settings file in use, or ~/.config/gfl/config.json. Keeps whatever else is in the file, and a token that is there.
 
-  --force           replace a token by another one
-  --json            the settings in use as JSON",
+Without http:// or https:// the server is asked for TLS first. A certificate that no authority vouches for is
+shown, and remembered when you say that it is the right one: compare it with what the server printed at its start.
+From then on no other one is accepted.
+
+  --fingerprint HEX   remember the certificate with this SHA-256 fingerprint, and ask nothing
+  --trust             remember the certificate that is shown now, and ask nothing; never in place of another
+  --force             replace a token by another one
+  --json              the settings in use as JSON",
         examples: &["gfl config", "gfl config 192.168.1.5:8080", "gfl -config ./goflux.json config nas:8080"],
     },
     Usage {
@@ -242,6 +248,7 @@ fn all() -> String {
         "
   -config FILE    settings to use instead of the usual ones
   --server ADDR   server to use instead of the configured one
+  --fingerprint HEX  accept only the certificate with this SHA-256 fingerprint
   --retries N     tries without any progress before giving up (default 8, short commands 3)
   --timeout S     seconds without a byte before a connection counts as dead (default 30)
   --json          results as JSON on stdout

@@ -1,7 +1,8 @@
 //! `gfl config`: remembers a server and a token, or shows what is remembered.
 
 use super::Context;
-use crate::config::{Settings, TOKEN_VAR, env_token, write};
+use super::trust::{self, Found};
+use crate::config::{Settings, TOKEN_VAR, env_token, trust_of, write};
 use crate::exit::{Exit, Failed};
 use crate::remote::url::Origin;
 use crate::remote::{Http, Kind, Remote, Retries};
@@ -10,17 +11,24 @@ use gfl_api::config::{Config, set_client_server, set_client_text};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
+/// What is to be remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish<'a> {
+    /// The server; none: show what is remembered.
+    pub(super) address: Option<&'a str>,
+    /// The token.
+    pub(super) token: Option<&'a str>,
+    /// In place of another token too.
+    pub(super) force: bool,
+    /// Whatever certificate the server shows.
+    pub(super) trust: bool,
+}
+
 /// Shows or writes settings.
-pub(super) async fn run(
-    context: &Context,
-    address: Option<&str>,
-    token: Option<&str>,
-    force: bool,
-) -> Result<Exit> {
-    let Some(address) = address else {
+pub(super) async fn run(context: &Context, wish: Wish<'_>) -> Result<Exit> {
+    let Some(address) = wish.address else {
         return show(context);
     };
-    let origin = Origin::parse(address)?;
     let (path, text) = file(context)?;
     let old = if text.trim().is_empty() {
         Config::default()
@@ -30,29 +38,34 @@ pub(super) async fn run(
             .0
     };
     let old_token = Some(old.client.token.trim()).filter(|token| !token.is_empty());
-    let token = token.map(str::trim).filter(|token| !token.is_empty());
-    if token.is_some() && old_token.is_some() && token != old_token && !force {
+    let token = wish.token.map(str::trim).filter(|token| !token.is_empty());
+    if token.is_some() && old_token.is_some() && token != old_token && !wish.force {
         let message = format!(
             "{} holds another token; add --force to replace it",
             path.display()
         );
         return Err(Failed::new(Exit::Conflict, message).into());
     }
-    let is_moved = Origin::parse(&old.client.server_url).is_ok_and(|old| old != origin);
+    let old_origin = Origin::parse(&old.client.server_url).ok();
+    let asked = trust::Asked {
+        address,
+        old: old_origin.as_ref(),
+        old_trust: trust_of(&old.client, &path, true)?,
+        trust: wish.trust,
+    };
+    let found = trust::settle(context, asked).await?;
+    let is_moved = old_origin.is_some_and(|old| !old.is_same_host(&found.origin));
     if token.is_none() && old_token.is_some() && is_moved {
         context.ui.warn(format_args!(
-            "the token of {} is kept and shown to {origin}",
-            old.client.server_url
+            "the token of {} is kept and shown to {}",
+            old.client.server_url, found.origin
         ));
     }
     let in_env = env_token();
     // As every command will: the environment goes first. A token that is given here is the one to be tried.
     let tried = token.or(in_env.as_deref()).or(old_token);
-    ask(context, &origin, tried).await?;
-    let mut text = set_client_server(&text, &origin.to_url())?;
-    if let Some(token) = token {
-        text = set_client_text(&text, "token", token)?;
-    }
+    ask(context, &found, tried).await?;
+    let text = changed(&text, &old.client.tls_fingerprint, &found, token)?;
     write::replace(&path, &text)?;
     if token.is_some() && in_env.is_some() && token != in_env.as_deref() {
         context.ui.warn(format_args!(
@@ -63,6 +76,21 @@ pub(super) async fn run(
         .ui
         .line(format_args!("✓ Configuration saved to {}", path.display()));
     Ok(Exit::Ok)
+}
+
+/// The settings with what was found in them.
+fn changed(text: &str, old_pin: &str, found: &Found, token: Option<&str>) -> Result<String> {
+    let mut text = set_client_server(text, &found.origin.to_url())?;
+    match found.trust.pin {
+        Some(pin) => text = set_client_text(&text, "tls_fingerprint", &pin.to_string())?,
+        // One that belongs to another server, or is not needed any more.
+        None if !old_pin.is_empty() => text = set_client_text(&text, "tls_fingerprint", "")?,
+        None => {}
+    }
+    if let Some(token) = token {
+        text = set_client_text(&text, "token", token)?;
+    }
+    Ok(text)
 }
 
 /// The file to write: the one in use if it is the user's, else the user's own.
@@ -88,9 +116,11 @@ fn file(context: &Context) -> Result<(PathBuf, String)> {
 }
 
 /// Looks whether the server is there and takes the token. An address that does not answer is not remembered.
-async fn ask(context: &Context, origin: &Origin, token: Option<&str>) -> Result<()> {
+async fn ask(context: &Context, found: &Found, token: Option<&str>) -> Result<()> {
+    let origin = &found.origin;
     let http = Http::new(
         origin.clone(),
+        found.trust.clone(),
         token,
         Retries(0),
         context.timeout,
@@ -127,6 +157,7 @@ fn show(context: &Context) -> Result<Exit> {
     let Settings {
         origin,
         origin_source,
+        trust,
         token,
         token_source,
         is_file_token_unused,
@@ -136,11 +167,13 @@ fn show(context: &Context) -> Result<Exit> {
     let ui = &context.ui;
     warnings.iter().for_each(|warning| ui.warn(warning));
     let file = file.as_ref().map(|file| file.display().to_string());
+    let pin = trust.pin.filter(|_| origin.is_tls);
     if ui.is_json() {
         let shown = json!({
             "file": file,
             "server": origin.to_url(),
             "server_source": origin_source,
+            "tls_fingerprint": pin.map(|pin| pin.to_string()),
             "token": token.is_some(),
             "token_source": token_source,
         });
@@ -153,6 +186,9 @@ fn show(context: &Context) -> Result<Exit> {
         "server   {}, {origin_source}",
         origin.to_url()
     ))?;
+    if let Some(pin) = pin {
+        ui.data(format_args!("trusts   only the certificate {pin}"))?;
+    }
     let hidden = if token.is_some() { "****, " } else { "" };
     let also = match is_file_token_unused {
         true => "; the one in the file is not used",

@@ -12,6 +12,7 @@ mod put;
 mod restore;
 mod rm;
 mod stat;
+mod trust;
 mod update;
 mod version;
 
@@ -22,6 +23,7 @@ use crate::remote::{Error, Http, Kind, Leftovers, Naming, Remote, Retries};
 use crate::ui::{Ui, words};
 use anyhow::Result;
 use gfl_api::FilePath;
+use gfl_api::certificate::Fingerprint;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +35,7 @@ pub(crate) struct Context {
     places: Places,
     config: Option<String>,
     server: Option<String>,
+    fingerprint: Option<Fingerprint>,
     retries: u32,
     timeout: Duration,
     /// What would be left on the server.
@@ -55,6 +58,7 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>, leftovers: Leftover
     let Invocation {
         config,
         server,
+        fingerprint,
         retries,
         timeout_s,
         command,
@@ -65,6 +69,7 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>, leftovers: Leftover
         places: Places::from_env(),
         config,
         server,
+        fingerprint,
         retries,
         timeout: Duration::from_secs(timeout_s),
         leftovers,
@@ -114,7 +119,16 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>, leftovers: Leftover
             address,
             token,
             force,
-        } => config::run(&context, address.as_deref(), token.as_deref(), force).await,
+            trust,
+        } => {
+            let wish = config::Wish {
+                address: address.as_deref(),
+                token: token.as_deref(),
+                force,
+                trust,
+            };
+            config::run(&context, wish).await
+        }
         Command::Discover { wait } => discover::run(&context, wait).await,
         Command::Update(wish) => update::run(&context, wish).await,
         Command::Version { ask_server } => version::run(&context, ask_server).await,
@@ -128,7 +142,11 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>, leftovers: Leftover
 impl Context {
     /// The settings in use.
     pub(crate) fn settings(&self) -> Result<Settings> {
-        load(&self.places, self.config.as_deref(), self.server.as_deref())
+        let mut settings = load(&self.places, self.config.as_deref(), self.server.as_deref())?;
+        if self.fingerprint.is_some() {
+            settings.trust.pin = self.fingerprint;
+        }
+        Ok(settings)
     }
 
     /// Connections to the configured server.
@@ -142,6 +160,7 @@ impl Context {
         };
         Ok(Http::new(
             settings.origin.clone(),
+            settings.trust.clone(),
             settings.token.as_deref(),
             Retries(self.retries),
             self.timeout,
@@ -155,7 +174,9 @@ impl Context {
         for warning in &settings.warnings {
             self.ui.warn(warning);
         }
-        let remote = Remote::probe(self.http(&settings)?).await?;
+        let http = self.http(&settings)?;
+        let remote = Remote::probe(http.clone()).await?;
+        trust::warn_of_end(&self.ui, &settings, &http);
         if matches!(remote, Remote::V0(_)) {
             self.ui
                 .detail("the server is GoFlux Lite v0.1: nothing can be verified or resumed");

@@ -5,7 +5,7 @@ use crate::args;
 use crate::config::Settings;
 use crate::exit::{Exit, Failed, UsageError};
 use crate::remote::url::Origin;
-use crate::remote::{Error, Http, Kind, Retries};
+use crate::remote::{Error, Http, Kind, Retries, Trust};
 use crate::ui::{self, Ui};
 use crate::update::fetch::{self, Connect, Url};
 use crate::update::install::{Draft, Installed};
@@ -101,6 +101,8 @@ fn connect(context: &Context, settings: &Settings, origin: Origin) -> Result<Htt
     }
     Ok(Http::new(
         origin,
+        // What is remembered belongs to the configured server; here the system's authorities decide.
+        Trust::default(),
         None,
         Retries(context.retries),
         context.timeout,

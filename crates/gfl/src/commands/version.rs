@@ -19,6 +19,7 @@ pub(super) async fn run(context: &Context, ask_server: bool) -> Result<Exit> {
     }
     let http = Http::new(
         settings.origin.clone(),
+        settings.trust.clone(),
         settings.token.as_deref(),
         Retries(0),
         context.timeout,

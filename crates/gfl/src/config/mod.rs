@@ -3,9 +3,13 @@
 //! Reads the environment and files once, at the start. Never shows a token.
 
 mod netrc;
+mod trust;
 pub(crate) mod write;
 
+pub(crate) use trust::trust_of;
+
 use crate::exit::{Exit, Failed};
+use crate::remote::Trust;
 use crate::remote::url::Origin;
 use anyhow::{Context, Result};
 use gfl_api::config::Config;
@@ -30,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) origin: Origin,
     /// Where its address is from, in words.
     pub(crate) origin_source: &'static str,
+    /// What makes its certificate good.
+    pub(crate) trust: Trust,
     /// The token, if there is one.
     pub(crate) token: Option<String>,
     /// Where the token is from, in words.
@@ -166,12 +172,16 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
         false => FROM_NOWHERE,
     };
     let origin_source = server.map_or(origin_source, |_| "from --server");
-    let origin = Origin::parse(server.unwrap_or(configured)).with_context(|| match &found {
+    let origin = trust::origin(configured, server).with_context(|| match &found {
         Some((path, _)) if server.is_none() => path.display().to_string(),
         _ => "--server".to_owned(),
     })?;
     let is_configured_one =
         server.is_none() || Origin::parse(configured).is_ok_and(|other| other == origin);
+    let trust = match (&found, &client) {
+        (Some((path, _)), Some(client)) => trust_of(client, path, is_configured_one)?,
+        _ => Trust::default(),
+    };
     // A token from the file belongs to the server in the file, and is shown to no other.
     let from_file = client
         .map(|client| client.token.trim().to_owned())
@@ -208,6 +218,7 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
     Ok(Settings {
         origin,
         origin_source,
+        trust,
         is_file_token_unused: has_file_token && token_source != FROM_FILE,
         token,
         token_source,

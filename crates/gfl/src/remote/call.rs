@@ -6,6 +6,7 @@
 use super::body::Body;
 use super::connection::{Answer, Pool};
 use super::retry::{Attempts, Retries};
+use super::tls::{Certificate, Trust};
 use super::{Error, Result, url::Origin};
 use bytes::Bytes;
 use gfl_api::http::HttpDate;
@@ -133,6 +134,7 @@ impl Http {
     /// A server that is asked with this token.
     pub(crate) fn new(
         origin: Origin,
+        trust: Trust,
         token: Option<&str>,
         retries: Retries,
         stall: Duration,
@@ -154,7 +156,7 @@ impl Http {
             }
         };
         Ok(Self {
-            pool: Pool::new(origin),
+            pool: Pool::new(origin, trust),
             authorization,
             retries,
             stall,
@@ -165,6 +167,11 @@ impl Http {
     /// Whom we talk to.
     pub(crate) fn origin(&self) -> &Origin {
         self.pool.origin()
+    }
+
+    /// The certificate that the server showed; none before the first connection and without encryption.
+    pub(crate) fn certificate(&self) -> Option<Certificate> {
+        self.pool.certificate()
     }
 
     /// Begins a piece of work that may take several tries.

@@ -1,9 +1,10 @@
-//! Connections to one server: HTTP/1.1 over TCP, kept for reuse, watched for stalls.
+//! Connections to one server: HTTP/1.1 over TCP or TLS, kept for reuse, watched for stalls.
 //!
 //! Knows nothing of paths, retries or what a status means. A request goes out on a warm connection if there is one;
 //! how many there are is decided by how many requests run at once.
 
 use super::body::{Body, Gauge};
+use super::tls::{Certificate, Tls, Trust};
 use super::url::Origin;
 use super::{Error, Kind};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -22,8 +23,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One read from the socket: large enough for 10 Gbit/s, small enough to stay in the cache.
@@ -34,6 +37,9 @@ const IDLE_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Pool {
     origin: Origin,
+    trust: Trust,
+    /// Made for the first connection: reading the system's authorities takes its time.
+    tls: OnceCell<Tls>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -68,11 +74,18 @@ pub(crate) struct Answer {
 
 impl Pool {
     /// No connection yet.
-    pub(crate) fn new(origin: Origin) -> Arc<Self> {
+    pub(crate) fn new(origin: Origin, trust: Trust) -> Arc<Self> {
         Arc::new(Self {
             origin,
+            trust,
+            tls: OnceCell::new(),
             idle: Mutex::default(),
         })
+    }
+
+    /// The certificate that the server showed last.
+    pub(crate) fn certificate(&self) -> Option<Certificate> {
+        self.tls.get()?.seen()
     }
 
     /// Whom these connections lead to.
@@ -136,37 +149,45 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Connection, Error> {
-        let Origin { host, port, .. } = &self.origin;
-        let failed = |why: String| {
-            Error::unreachable(format!("cannot reach {}: {why}", self.origin))
-                .with_hint("is the server running? `gfl config HOST:PORT` sets the address")
-        };
-        let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port)))
-            .await
-            .map_err(|_| failed(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
-            .map_err(|error| failed(error.to_string()))?;
-        // Small requests must not wait for the acknowledgement of earlier ones.
-        tcp.set_nodelay(true)
-            .map_err(|error| failed(error.to_string()))?;
+        let tcp = reach(&self.origin).await?;
         let moved = Arc::new(AtomicU64::new(0));
-        let io = Watched {
+        let wire = Watched {
             tcp,
             moved: Arc::clone(&moved),
         };
+        let (sender, driver) = if self.origin.is_tls {
+            let tls = self
+                .tls
+                .get_or_try_init(async || Tls::new(&self.trust))
+                .await?;
+            let shaken = shake(tls, &self.origin, wire).await?;
+            self.speak(shaken.map_err(|error| not_tls(&self.origin, &error))?)
+                .await?
+        } else {
+            self.speak(wire).await?
+        };
+        Ok(Connection {
+            sender,
+            moved,
+            driver,
+        })
+    }
+
+    /// Begins HTTP/1.1 on a stream.
+    async fn speak<S>(&self, stream: S) -> Result<(http1::SendRequest<Body>, AbortHandle), Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = http1::Builder::new()
             .read_buf_exact_size(Some(READ_BYTES))
-            .handshake::<_, Body>(TokioIo::new(io))
+            .handshake::<_, Body>(TokioIo::new(stream))
             .await
             .map_err(|error| self.describe(&error))?;
         let driver = tokio::spawn(async move {
             // Its failures reach the one who waits for the answer.
             let _ = connection.await;
         });
-        Ok(Connection {
-            sender,
-            moved,
-            driver: driver.abort_handle(),
-        })
+        Ok((sender, driver.abort_handle()))
     }
 
     /// A failure of the connection, in words.
@@ -228,6 +249,81 @@ impl Answer {
     /// A field of the head as text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A TCP connection.
+async fn reach(origin: &Origin) -> Result<TcpStream, Error> {
+    let Origin { host, port, .. } = origin;
+    let failed = |why: String| {
+        Error::unreachable(format!("cannot reach {origin}: {why}"))
+            .with_hint("is the server running? `gfl config HOST:PORT` sets the address")
+    };
+    let tcp = timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), *port)))
+        .await
+        .map_err(|_| failed(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+        .map_err(|error| failed(error.to_string()))?;
+    // Small requests must not wait for the acknowledgement of earlier ones.
+    tcp.set_nodelay(true)
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(tcp)
+}
+
+/// A TLS handshake. The inner error: what is there does not speak TLS, or not to us.
+async fn shake<S>(
+    tls: &Tls,
+    origin: &Origin,
+    stream: S,
+) -> Result<Result<TlsStream<S>, io::Error>, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match timeout(CONNECT_TIMEOUT, tls.connect(&origin.host, stream)).await {
+        Ok(Ok(stream)) => Ok(Ok(stream)),
+        Ok(Err(error)) => match tls.describe(&error, origin) {
+            Some(about_certificate) => Err(about_certificate),
+            None => Ok(Err(error)),
+        },
+        Err(_) => Ok(Err(io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// A handshake that failed for something else than the certificate. A connection that broke may do better next time;
+/// another protocol will not.
+fn not_tls(origin: &Origin, error: &io::Error) -> Error {
+    let message = format!("no encrypted connection to {origin}: {error}");
+    if error
+        .get_ref()
+        .is_some_and(|cause| cause.is::<rustls::Error>())
+    {
+        Error::new(Kind::Refused, message)
+            .with_hint("does it speak TLS at this port? An address with http:// goes without")
+    } else {
+        Error::unreachable(message)
+    }
+}
+
+/// What is found behind an address.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// A server that speaks TLS and shows this.
+    Tls(Certificate),
+    /// Something else, and how that showed.
+    Other(Error),
+}
+
+/// Looks who is there, by a TLS handshake on which nothing is sent.
+pub(crate) async fn look(origin: &Origin, trust: &Trust) -> Result<Look, Error> {
+    let tls = Tls::look(trust)?;
+    let tcp = reach(origin).await?;
+    match shake(&tls, origin, tcp).await? {
+        Ok(_) => match tls.seen() {
+            Some(certificate) => Ok(Look::Tls(certificate)),
+            None => Ok(Look::Other(Error::protocol(
+                "the server showed no certificate",
+            ))),
+        },
+        Err(error) => Ok(Look::Other(not_tls(origin, &error))),
     }
 }
 

@@ -11,16 +11,18 @@ mod error;
 mod leftovers;
 mod listing;
 mod retry;
+pub(crate) mod tls;
 pub(crate) mod url;
 mod v0;
 mod v1;
 
 pub(crate) use call::{Call, Http, Patience};
-pub(crate) use connection::Answer;
+pub(crate) use connection::{Answer, Look, look};
 pub(crate) use error::{Error, Kind, Naming, OnServer};
 pub(crate) use leftovers::Leftovers;
 pub(crate) use listing::{Listed, Listing};
 pub(crate) use retry::{Attempts, Retries};
+pub(crate) use tls::Trust;
 pub(crate) use v0::{CHUNK_BYTES as V0_CHUNK_BYTES, V0};
 pub(crate) use v1::{Conditions, FileMeta, Part, V1};
 

@@ -5,9 +5,14 @@
 use super::{Error, Kind};
 use std::fmt;
 
-/// Scheme (always http for now), host, port and a path in front of everything, for servers behind a proxy.
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+
+/// Scheme, host, port and a path in front of everything, for servers behind a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
+    /// Whether connections are encrypted: https.
+    pub(crate) is_tls: bool,
     /// Host name or address, without brackets.
     pub(crate) host: String,
     /// TCP port.
@@ -19,19 +24,15 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Reads a server URL; `http://` may be missing.
+    /// Reads a server URL. Without a scheme it is `http://`, as in v0.1.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let bad = |why: &str| Error::new(Kind::Usage, format!("server address {text:?}: {why}"));
         let text = text.trim();
-        let rest = match text.split_once("://") {
-            None => text,
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
-            Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-                return Err(bad(
-                    "https comes with a later release; use http:// inside a trusted network or a tunnel",
-                ));
-            }
-            Some(_) => return Err(bad("the scheme must be http://")),
+        let (is_tls, rest) = match text.split_once("://") {
+            None => (false, text),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (false, rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (true, rest),
+            Some(_) => return Err(bad("the scheme must be https:// or http://")),
         };
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains(['@', '?', '#', ' ']) || path.contains(['?', '#', ' ']) {
@@ -47,8 +48,9 @@ impl Origin {
             ));
         }
         Ok(Self {
+            is_tls,
             host: host.to_owned(),
-            port: port.unwrap_or(80),
+            port: port.unwrap_or(if is_tls { HTTPS_PORT } else { HTTP_PORT }),
             authority: authority.to_owned(),
             prefix: path.trim_end_matches('/').to_owned(),
         })
@@ -56,7 +58,19 @@ impl Origin {
 
     /// The address as it is written into a configuration.
     pub(crate) fn to_url(&self) -> String {
-        format!("http://{}{}", self.authority, self.prefix)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.authority, self.prefix)
+    }
+
+    /// Whether this is the same server, perhaps by another scheme.
+    pub(crate) fn is_same_host(&self, other: &Self) -> bool {
+        self.authority.eq_ignore_ascii_case(&other.authority) && self.prefix == other.prefix
+    }
+
+    /// Whether what is sent there stays on this computer.
+    pub(crate) fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|a| a.is_loopback())
     }
 }
 
@@ -123,6 +137,8 @@ mod tests {
         check("http://nas:1/files/", "nas", 1, "/files");
         check("[::1]:8080", "::1", 8080, "");
         check("http://[fe80::1]", "fe80::1", 80, "");
+        check("https://nas", "nas", 443, "");
+        check("HTTPS://nas:8080/files", "nas", 8080, "/files");
         for bad in [
             "",
             "http://",
@@ -138,12 +154,24 @@ mod tests {
         ] {
             assert_eq!(Origin::parse(bad).unwrap_err().kind, Kind::Usage, "{bad}");
         }
-        assert!(
-            Origin::parse("https://nas")
-                .unwrap_err()
-                .to_string()
-                .contains("later release")
-        );
+        let tls = |text: &str| Origin::parse(text).unwrap().is_tls;
+        assert!(tls("https://nas") && !tls("http://nas") && !tls("nas"));
+    }
+
+    #[test]
+    fn the_same_server_by_another_scheme() {
+        let origin = |text: &str| Origin::parse(text).unwrap();
+        assert!(origin("https://NAS:1/x").is_same_host(&origin("nas:1/x/")));
+        for other in ["nas:1", "nas/x", "other:1/x"] {
+            assert!(
+                !origin("https://nas:1/x").is_same_host(&origin(other)),
+                "{other}"
+            );
+        }
+        for here in ["localhost:1", "127.0.0.9", "[::1]:1"] {
+            assert!(origin(here).is_loopback(), "{here}");
+        }
+        assert!(!origin("192.0.2.1").is_loopback() && !origin("nas").is_loopback());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of servers and files. Nothing else in this crate prints.
 
+mod confirm;
 mod progress;
 pub(crate) mod words;
 

@@ -1,0 +1,285 @@
+use super::super::slots::Slots;
+use super::super::socket::Phase;
+use super::*;
+use crate::server::About;
+use bytes::Bytes;
+use futures_util::stream;
+use gfl_core::App;
+use gfl_core::clock::SystemClock;
+use gfl_core::settings::Settings;
+use http_body::Frame;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
+use hyper::client::conn::http2::{Connection, SendRequest};
+use std::net::Ipv4Addr;
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+
+type Sent = BoxBody<Bytes, Infallible>;
+type Driver = Connection<TokioIo<DuplexStream>, Sent, TokioExecutor>;
+
+/// Bytes between the two sides, as a network has them.
+const PIPE_BYTES: usize = 64 * 1024;
+
+struct Bed {
+    server: Arc<Server>,
+    shares: Arc<Shares>,
+    slots: Arc<Slots>,
+    _dir: tempfile::TempDir,
+}
+
+/// One client: what sends, and the two ends of its connection.
+struct Peer {
+    send: SendRequest<Sent>,
+    driver: JoinHandle<hyper::Result<()>>,
+    served: JoinHandle<()>,
+}
+
+impl Bed {
+    async fn new() -> Bed {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings::new(dir.path().join("data"), dir.path().join("meta"));
+        let app = App::open(settings, Arc::new(SystemClock)).await.unwrap();
+        Bed {
+            server: Server::new(app, About::default()),
+            shares: Arc::default(),
+            slots: Arc::default(),
+            _dir: dir,
+        }
+    }
+
+    async fn connect(&self) -> Peer {
+        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        let slot = self.slots.admit(Ipv4Addr::LOCALHOST.into()).await;
+        let slot = Arc::new(slot.unwrap());
+        let phase = Arc::new(Phase::without_heads(Arc::clone(&slot)));
+        let client = Client {
+            server: Arc::clone(&self.server),
+            peer: Ipv4Addr::LOCALHOST.into(),
+            slot,
+        };
+        let shares = Arc::clone(&self.shares);
+        let served = async move { serve(Socket::new(ours, phase), client, &shares).await };
+        let served = tokio::spawn(served);
+        let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+        let (send, driver): (_, Driver) = builder.handshake(TokioIo::new(theirs)).await.unwrap();
+        Peer {
+            send,
+            driver: tokio::spawn(driver),
+            served,
+        }
+    }
+
+    async fn store(&self, path: &str, content: Vec<u8>) {
+        let mut peer = self.connect().await;
+        let put = request("PUT", &format!("/v1/files/{path}"), full(content));
+        let answer = peer.send.send_request(put).await.unwrap();
+        assert_eq!(answer.status(), 201);
+    }
+}
+
+fn request(method: &str, path: &str, body: Sent) -> Request<Sent> {
+    let uri = format!("https://localhost{path}");
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .body(body)
+        .unwrap()
+}
+
+fn empty() -> Sent {
+    Empty::new().boxed()
+}
+
+fn full(content: Vec<u8>) -> Sent {
+    Full::new(Bytes::from(content)).boxed()
+}
+
+/// A body that never comes.
+fn silent() -> Sent {
+    BodyExt::boxed(StreamBody::new(stream::pending::<
+        Result<Frame<Bytes>, Infallible>,
+    >()))
+}
+
+async fn within<T>(seconds: u64, what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(seconds), work).await {
+        Ok(done) => done,
+        Err(_) => panic!("{what} took longer than {seconds} s"),
+    }
+}
+
+#[tokio::test]
+async fn an_unread_body_ends_its_stream_and_not_the_connection() {
+    let bed = Bed::new().await;
+    let mut peer = bed.connect().await;
+    for _ in 0..3 {
+        // Far more than the window: it can only end by being refused.
+        let refused = request("PUT", "/v1/nowhere", full(vec![0; 4 << 20]));
+        let answer = within(10, "a refusal", peer.send.send_request(refused)).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status(), 404);
+        assert!(!answer.headers().contains_key("connection"));
+        assert!(
+            !answer
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .is_empty()
+        );
+    }
+    let live = request("GET", "/livez", empty());
+    assert_eq!(peer.send.send_request(live).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn requests_run_beside_each_other() {
+    let bed = Bed::new().await;
+    let mut peer = bed.connect().await;
+    let slow = peer
+        .send
+        .send_request(request("PUT", "/v1/files/slow", silent()));
+    let slow = tokio::spawn(slow);
+    for _ in 0..3 {
+        let live = request("GET", "/livez", empty());
+        let answer = within(10, "a quick one", peer.send.send_request(live)).await;
+        assert_eq!(answer.unwrap().status(), 200);
+    }
+    assert!(!slow.is_finished());
+}
+
+#[tokio::test]
+async fn all_connections_together_have_a_limit_and_each_may_have_one() {
+    let bed = Bed::new().await;
+    let mut held = Vec::new();
+    let mut peers = Vec::new();
+    // Every connection fills its streams until no more are left for anybody.
+    let mut refused = None;
+    while refused.is_none() {
+        let mut peer = bed.connect().await;
+        // One place stays free for the question whether the others have arrived.
+        for _ in 1..STREAMS_MAX {
+            let mut put = Box::pin(
+                peer.send
+                    .send_request(request("PUT", "/v1/files/x", silent())),
+            );
+            tokio::select! {
+                answer = &mut put => refused = Some(answer.unwrap()),
+                answer = peer.send.send_request(request("GET", "/livez", empty())) => {
+                    let _ = answer.unwrap();
+                }
+            }
+            held.push(put);
+        }
+        peers.push(peer);
+        assert!(peers.len() < 64, "nobody is ever refused");
+    }
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let mut late = bed.connect().await;
+    let live = late.send.send_request(request("GET", "/livez", empty()));
+    assert_eq!(within(10, "one request", live).await.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_in_peace() {
+    let bed = Bed::new().await;
+    let mut peer = bed.connect().await;
+    let live = request("GET", "/livez", empty());
+    assert_eq!(peer.send.send_request(live).await.unwrap().status(), 200);
+    let begun = Instant::now();
+    let ended = within(600, "an idle connection", peer.driver)
+        .await
+        .unwrap();
+    assert!(ended.is_ok(), "{ended:?}");
+    peer.served.await.unwrap();
+    let seconds = begun.elapsed().as_secs();
+    assert!((75..80).contains(&seconds), "closed after {seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_of_its_answer_is_cut_off() {
+    let bed = Bed::new().await;
+    bed.store("f", vec![7; 8 << 20]).await;
+    let mut peer = bed.connect().await;
+    let get = request("GET", "/v1/files/f", empty());
+    let answer = peer.send.send_request(get).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    // The connection lives and answers pings; only this body is not read.
+    let begun = Instant::now();
+    within(600, "a stalled connection", peer.served)
+        .await
+        .unwrap();
+    let seconds = begun.elapsed().as_secs();
+    assert!((115..180).contains(&seconds), "cut off after {seconds} s");
+    drop(answer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_handler_is_not_an_idle_peer() {
+    let bed = Bed::new().await;
+    let mut peer = bed.connect().await;
+    let put = tokio::spawn(
+        peer.send
+            .send_request(request("PUT", "/v1/files/x", silent())),
+    );
+    // The body's own deadline comes first, and its answer arrives.
+    let answer = within(100, "the refusal of a silent body", put)
+        .await
+        .unwrap();
+    assert!(answer.unwrap().status().is_client_error());
+}
+
+#[tokio::test]
+async fn who_only_cancels_is_cut_off() {
+    let bed = Bed::new().await;
+    let mut peer = bed.connect().await;
+    let attack = async {
+        loop {
+            if peer.send.ready().await.is_err() {
+                return;
+            }
+            let put = peer
+                .send
+                .send_request(request("PUT", "/v1/files/x", silent()));
+            // Dropped as soon as it is on its way.
+            let _ = tokio::time::timeout(Duration::from_millis(1), put).await;
+        }
+    };
+    within(60, "an attack", attack).await;
+    within(10, "the server's end", peer.served).await.unwrap();
+    let mut other = bed.connect().await;
+    let live = other.send.send_request(request("GET", "/livez", empty()));
+    assert_eq!(live.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn what_runs_is_finished_before_the_end() {
+    let bed = Bed::new().await;
+    bed.store("f", vec![7; 3 << 20]).await;
+    let mut peer = bed.connect().await;
+    let get = request("GET", "/v1/files/f", empty());
+    let answer = peer.send.send_request(get).await.unwrap();
+    bed.slots.tell_all(Told::Finish);
+    let body = within(30, "the rest", answer.into_body().collect()).await;
+    assert_eq!(body.unwrap().to_bytes().len(), 3 << 20);
+    within(10, "the end", peer.served).await.unwrap();
+}
+
+#[test]
+fn windows_come_out_of_one_pool() {
+    let shares = Shares::default();
+    let sizes = |n: usize| -> Vec<_> {
+        let windows: Vec<_> = (0..n).map(|_| shares.window()).collect();
+        windows.iter().map(|window| window.bytes()).collect()
+    };
+    assert_eq!(sizes(1), [1 << 20]);
+    let all = sizes(100);
+    let floor = all.iter().filter(|bytes| **bytes == 64 * 1024).count();
+    let charged: u32 = all.iter().filter(|bytes| **bytes > 64 * 1024).sum();
+    assert_eq!((charged, floor > 80), (8 << 20, true), "{all:?}");
+    assert_eq!(sizes(1), [1 << 20], "given back");
+}
