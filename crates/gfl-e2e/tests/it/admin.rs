@@ -1,5 +1,7 @@
 //! The administrator's socket, and what `gfl-admin doctor` finds.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use gfl_e2e::server::{Token, new_token};
 use gfl_e2e::{Server, Setup, bins, http, socket};
 use serde_json::Value;

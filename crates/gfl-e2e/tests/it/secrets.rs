@@ -1,6 +1,8 @@
 //! No secret leaves the server or the client by any way but the one it is for: not by a log at its most talkative,
 //! not by a metric, not by an error, not by what is kept.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use crate::common::begin;
 use gfl_e2e::server::{Token, new_token};
 use gfl_e2e::{Conn, Gfl, Request, Server, Setup, bins, data, http, socket, wait};
