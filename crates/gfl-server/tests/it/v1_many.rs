@@ -411,9 +411,7 @@ async fn through_a_proxy_answers_wait_for_the_end_of_the_request() {
                 .await
                 .is_err()
         );
-        send.send(Ok(Bytes::from(frames::encode_end())))
-            .await
-            .unwrap();
+        send.send(Ok(frames::encode_end())).await.unwrap();
         drop(send);
         let whole = answer.await.into_body().collect().await.unwrap().to_bytes();
         let text = String::from_utf8(whole.to_vec()).unwrap();
