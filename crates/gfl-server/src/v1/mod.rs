@@ -8,6 +8,7 @@ mod bulk_get;
 mod bulk_put;
 mod fields;
 mod files;
+mod held;
 mod identity;
 mod list;
 mod meta;
