@@ -29,9 +29,9 @@ Usage of gfl-server:
   -listen string
     \taddress to listen on, host:port; overrules server.address
   -public
-    \tlisten on all interfaces, with TLS; makes a certificate if none is configured
+    \tlisten on all interfaces; needs -plain-http until this server speaks TLS
   -plain-http
-    \tanswer requests without TLS too, where TLS is on
+    \tserve without TLS although certificates are configured or everybody can connect
   -storage-dir string
     \tfolder with the files; overrules server.storage_dir
   -meta-dir string

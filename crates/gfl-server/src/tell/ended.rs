@@ -152,10 +152,10 @@ impl Watch {
         let (complete, request_id) = (end.complete, &facts.id);
         // A member that is none is not written.
         if status >= 500 || !complete {
-            tracing::warn!(target: "gfl_server::request", peer, who, %method, route, action, path, file, files, failed,
+            tracing::warn!(target: "gfl_server::request", %peer, who, %method, route, action, path, file, files, failed,
                 first_failed, problem, status, bytes_in, bytes_out, ms, complete, request_id, "request");
         } else {
-            tracing::info!(target: "gfl_server::request", peer, who, %method, route, action, path, file, files, failed,
+            tracing::info!(target: "gfl_server::request", %peer, who, %method, route, action, path, file, files, failed,
                 first_failed, problem, status, bytes_in, bytes_out, ms, request_id, "request");
         }
     }
@@ -191,7 +191,7 @@ impl Watch {
         let files = moved.files;
         let failed = many.map(|_| moved.failed);
         let request_id = &self.facts.id;
-        tracing::info!(target: "gfl_server::transfer", peer, who, direction, protocol, file, files, failed, bytes, ms,
+        tracing::info!(target: "gfl_server::transfer", %peer, who, direction, protocol, file, files, failed, bytes, ms,
             rate, outcome, request_id, "transfer");
     }
 
