@@ -257,7 +257,7 @@ fn control_characters_do_not_reach_the_log() {
     let log = wait::until("all are in the log", 10, || {
         Some(server.log()).filter(|log| log.contains("last"))
     });
-    assert!(log.contains("eve\\n2026"), "{log}");
+    assert!(log.matches("forged").count() >= 2, "{log}");
     let control = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
     assert!(!log.contains(control), "{log:?}");
     assert!(

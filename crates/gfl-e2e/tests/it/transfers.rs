@@ -196,7 +196,7 @@ fn transfers_that_do_not() {
     let lines = lines(&server, "request");
     let of = |id: &str| lines.iter().find(|line| line["request_id"] == id).unwrap();
     assert_eq!(of("stopped")["complete"], false);
-    assert_eq!(of("left")["complete"], false);
+    assert_eq!(of("left")["status"], 408);
     let transfers = self::lines(&server, "transfer");
     assert!(!transfers.iter().any(|line| line["request_id"] == "refused"));
     let _still_works: Http = server.http();

@@ -163,6 +163,11 @@ impl Watch {
     /// The line and the counters of a transfer that has ended. A part that arrived has not ended one.
     fn tell_transfer(&self, transfer: Transfer, end: End, moved: Moved, took: Duration) {
         let many = self.facts.counted();
+        let stored = self.facts.stored();
+        if transfer.direction == Direction::Up && !self.facts.has_begun() && stored.is_none() {
+            // Refused before its content was looked at.
+            return;
+        }
         let Some(outcome) = outcome(transfer, end, moved, many.is_some()) else {
             return;
         };
@@ -172,7 +177,6 @@ impl Watch {
         if matches!(outcome, "failed" | "aborted") {
             meters.files(transfer, outcome, 1);
         }
-        let stored = self.facts.stored();
         let bytes = stored.map_or(moved.bytes, |stored| stored.bytes);
         let arrived = self.received.bytes().unwrap_or(0);
         let ms = match stored {
