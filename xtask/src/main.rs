@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | ci | promises | docs`. Needs nothing but cargo; what
+//! The project's own commands: `cargo xtask demo | test | ci | promises | docs | dist`. Needs nothing but cargo; what
 //! else a test wants is looked for, installed where that is allowed, or skipped aloud.
 
 #![expect(
@@ -10,6 +10,7 @@
 mod ci;
 mod demo;
 mod deps;
+mod dist;
 mod docs;
 mod postgres;
 mod promises;
@@ -24,7 +25,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   test      every test, doing its own set-up; arguments after it go to `cargo test`
   ci        test with no skips, rustfmt, clippy, licences, bans (what .ci/run calls)
   promises  measures memory, start time, sizes and a 5 GiB file against the promised limits
-  docs      writes the pages in docs/ that are made from tables in the code";
+  docs      writes the pages in docs/ that are made from tables in the code
+  dist      makes a release: programs, Debian package, manuals, completions, manifest, checksums, signatures";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Some("ci") => ci::run(),
         Some("promises") => promises::run(rest),
         Some("docs") => docs::run(),
+        Some("dist") => dist::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -16,6 +16,7 @@ pub mod mount;
 pub mod prometheus;
 pub mod proxy;
 pub mod server;
+pub mod siege;
 pub mod skip;
 pub mod socket;
 #[cfg(feature = "catalog")]

@@ -177,6 +177,24 @@ mod tests {
     }
 
     #[test]
+    fn help_and_parser_know_the_same_options() {
+        let told = USAGE.lines().filter_map(|line| line.strip_prefix("  -"));
+        let mut told: Vec<(&str, bool)> = told
+            .map(|line| {
+                line.split_once(' ')
+                    .map_or((line, false), |(name, _)| (name, true))
+            })
+            .collect();
+        let mut known: Vec<(&str, bool)> = KNOWN
+            .iter()
+            .map(|option| (option.name, option.takes_value))
+            .collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
+    }
+
+    #[test]
     fn exits() {
         let code = |line| match asked(line) {
             Asked::Exit {

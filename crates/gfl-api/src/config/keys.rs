@@ -351,7 +351,8 @@ the program; `config.json` in the current folder; `$XDG_CONFIG_HOME/gfl/config.j
 ";
 
 impl Kind {
-    fn shown(self) -> String {
+    /// In words.
+    pub fn shown(self) -> String {
         match self {
             Text => "text".into(),
             Number => "whole number".into(),
@@ -366,7 +367,8 @@ impl Kind {
 }
 
 impl Unset {
-    fn shown(self) -> String {
+    /// In words.
+    pub fn shown(self) -> String {
         match self {
             Json(r#""""#) => "none".into(),
             Json(value) => format!("`{}`", value.trim_matches('"')),
@@ -376,7 +378,8 @@ impl Unset {
 }
 
 impl TakesEffect {
-    fn shown(self) -> &'static str {
+    /// In words.
+    pub fn shown(self) -> &'static str {
         match self {
             AtStart => "at start",
             Live => "live",

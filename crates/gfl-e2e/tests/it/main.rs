@@ -1,12 +1,16 @@
 //! End-to-end tests: one binary, one module per topic. Every test starts its own server.
 
 mod admin;
+mod attacks;
 mod auth;
 mod client;
+mod client_pipes;
+mod client_words;
 mod common;
 mod curl;
 mod discovery;
 mod disk;
+mod drain;
 mod events;
 mod kill;
 mod logs;
@@ -15,7 +19,9 @@ mod metrics;
 mod names;
 mod power;
 mod ranges;
+mod reload;
 mod secrets;
+mod service;
 mod sizes;
 mod start;
 mod stats;
