@@ -9,8 +9,8 @@ pub mod limits;
 mod query;
 mod recorder;
 
-pub(crate) use query::read_stats;
 pub use query::{AccessQuery, StatsQuery};
+pub(crate) use query::{read_access, read_stats};
 pub(crate) use recorder::{Recorder, run};
 
 const DAY_MS: i64 = 24 * 3_600_000;

@@ -158,7 +158,8 @@ fn with_client(server: &Server, told: &mut Told) {
 }
 
 fn with_admin(server: &Server, told: &mut Told) {
-    let lists: [&[&str]; 4] = [
+    let lists: [&[&str]; 5] = [
+        &["access", "-json"],
         &["list", "-file", "tokens.json"],
         &["doctor"],
         &["doctor", "-json"],

@@ -175,6 +175,21 @@ fn the_numbers_are_the_sums_of_the_log() {
         table.contains("  bob ") && !table.contains("tester"),
         "{table}"
     );
+    let log = |server: &Server| {
+        let output = admin(server, &["access", "-user", "bob", "-json"]);
+        let page: Value = serde_json::from_slice(&output.stdout).unwrap();
+        page["entries"].clone()
+    };
+    let offline = log(&server);
+    assert_eq!(offline[0]["action"], "download", "{offline}");
+    let mut entries = offline.as_array().unwrap().iter();
+    assert!(entries.any(|entry| entry["status"] == 403));
+    server.restart();
+    assert_eq!(log(&server), offline);
+    let lines = admin(&server, &["access", "-limit", "1"]);
+    let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
+    assert!(lines.starts_with("Time (UTC)"), "{lines}");
+    assert_eq!(lines.lines().count(), 2, "{lines}");
 }
 
 #[test]
