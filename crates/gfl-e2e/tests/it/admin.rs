@@ -112,6 +112,8 @@ fn a_deep_folder_has_a_socket_too() {
 #[test]
 fn a_healthy_server_is_told_to_be() {
     let mut server = Server::start();
+    // Now its configuration names the port.
+    server.restart();
     fs::set_permissions(server.tokens_file(), Permissions::from_mode(0o600)).unwrap();
     let told = doctor(&server);
     assert_eq!(
