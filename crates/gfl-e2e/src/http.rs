@@ -405,6 +405,13 @@ impl Http {
         self.send(&Request::new("GET", target))
     }
 
+    /// GET of a server that accepts no more.
+    #[track_caller]
+    pub fn get_fails(&self, target: impl Into<String>) {
+        let answer = self.try_send(&Request::new("GET", target));
+        assert!(answer.is_err(), "{answer:?}");
+    }
+
     /// HEAD.
     #[track_caller]
     pub fn head_of(&self, target: impl Into<String>) -> Response {

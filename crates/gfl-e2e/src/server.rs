@@ -233,7 +233,7 @@ impl Server {
             section.insert(key.clone(), value.clone());
         }
         let config = serde_json::json!({ "server": section });
-        fs::write(self.root.join("goflux.json"), config.to_string()).expect("config written");
+        fs::write(self.config_file(), config.to_string()).expect("config written");
     }
 
     /// Replaces tokens.json, atomically as gfl-admin does.
@@ -347,6 +347,31 @@ impl Server {
             child.try_wait().ok().flatten()
         });
         ended.success()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_raw(self.pid() as i32).expect("a process has an id");
+        rustix::process::kill_process(pid, signal).expect("the server runs");
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn wait_end(&mut self, seconds: u64) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("the server runs");
+        crate::wait::until("the server ends", seconds, || {
+            child.try_wait().ok().flatten()
+        })
+    }
+
+    /// Changes a member of the configuration file of a running server.
+    pub fn set(&mut self, key: &str, value: impl Into<serde_json::Value>) {
+        self.setup.config.insert(key.into(), value.into());
+        self.write_config();
+    }
+
+    /// The configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.root.join("goflux.json")
     }
 
     /// Keeps the folder after the end, for a look at it; returns where it is.

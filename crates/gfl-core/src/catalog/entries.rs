@@ -262,18 +262,18 @@ pub async fn between(
     last: Option<&str>,
     limit: usize,
 ) -> Result<Vec<(Vec<u8>, Option<VersionRow>)>> {
-    let last = last.map(|last| last.as_bytes().to_vec());
+    // No name in UTF-8 has such a byte. A bound in every case, so that the index ends the search.
+    let last = last.map_or(&[0xff][..], str::as_bytes);
     let rows = tx
         .rows(
             "SELECT e.name, v.id, v.entry, v.size, v.b3, v.sha256, v.mtime_ns, v.mode, v.owner, \
              v.uploaded_ms, v.ino, v.ctime_ns FROM entry e LEFT JOIN version v ON v.id = e.version \
-             WHERE e.parent = $1 AND e.name > $2 AND ($3 = 1 OR e.name <= $4) AND e.kind <> 2 \
-             ORDER BY e.name LIMIT $5",
+             WHERE e.parent = $1 AND e.name > $2 AND e.name <= $3 AND e.kind <> 2 \
+             ORDER BY e.name LIMIT $4",
             &[
                 parent.into(),
                 after.as_bytes().into(),
-                i64::from(last.is_none()).into(),
-                last.unwrap_or_default().into(),
+                last.into(),
                 i64::try_from(limit).unwrap_or(i64::MAX).into(),
             ],
         )

@@ -149,6 +149,22 @@ pub async fn set_stamp(tx: &mut Tx<'_>, id: &Key, ino: u64, ctime_ns: Option<i64
     Ok(())
 }
 
+/// A link is back: its path's version is the file that it leads to now, with other content unless size and time say
+/// that it is the same.
+pub async fn follow(tx: &mut Tx<'_>, id: &Key, to: &Stamp) -> Result<()> {
+    tx.exec(
+        "UPDATE version SET b3 = NULL, sha256 = NULL WHERE id = $1 AND (size <> $2 OR mtime_ns <> $3)",
+        &[id.as_str().into(), Value::u64(to.size)?, to.mtime_ns.into()],
+    )
+    .await?;
+    tx.exec(
+        "UPDATE version SET size = $2, mtime_ns = $3 WHERE id = $1",
+        &[id.as_str().into(), Value::u64(to.size)?, to.mtime_ns.into()],
+    )
+    .await?;
+    set_stamp(tx, id, to.ino, Some(to.ctime_ns)).await
+}
+
 /// Records a root (and SHA-256) found by reading the content.
 pub async fn set_digests(
     tx: &mut Tx<'_>,

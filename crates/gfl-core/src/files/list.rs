@@ -61,6 +61,7 @@ impl Shared {
         after: Option<&str>,
         limit: usize,
     ) -> Result<ListPage> {
+        let began_ms = self.clock.now_ms();
         let mut names = self.store.list(dir, after, limit).await?;
         // Names that no request could name (too deep or too long below this folder) are passed over here, so
         // that a page full of them does not look like the end.
@@ -105,6 +106,8 @@ impl Shared {
                 Found::Nothing | Found::Other => {}
             }
         }
+        // What was stored since the names were read is not missing.
+        known.retain(|_, version| version.as_ref().is_none_or(|v| v.uploaded_ms <= began_ms));
         self.notice_missing(dir, known.into_keys(), noticed);
         Ok(ListPage {
             entries,

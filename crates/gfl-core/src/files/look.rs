@@ -114,7 +114,7 @@ pub(crate) fn unserved(path: &FilePath) -> Error {
         Kind::InvalidPath,
         format!(
             "{path}: is neither a file nor a folder on the server, but a device, a pipe, a socket, or a link that \
-             leads nowhere or out of the storage folder; it can only be changed there"
+             leads nowhere or out of the storage folder; a link can be deleted, all else only be changed there"
         ),
     )
 }

@@ -1,7 +1,7 @@
 //! Moving and copying.
 
 use super::commit::Candidate;
-use super::finish::Fate;
+use super::finish::{Fate, ino_of};
 use super::look::{Looked, LookedFile, not_found, unserved};
 use super::put::file_mode;
 use super::rows::{self, Before, DirRow, version_of_edit};
@@ -98,6 +98,7 @@ impl Shared {
             }
             Looked::File(file) => file.stamp.ino,
         };
+        self.check_link(from, to, ino, &target).await?;
         let over = match &target {
             Looked::File(file) => Some(self.version_or_new(file, now_ms)),
             Looked::Nothing { .. } | Looked::Dir { .. } | Looked::Other { .. } => None,
@@ -118,6 +119,31 @@ impl Shared {
         self.rename_now(rows).await?;
         let stat = self.look(to).await?.stat(to)?;
         Ok(Committed { stat, created })
+    }
+
+    /// A link is moved by its name; from its new place it must lead to what it leads to now (`ino`).
+    async fn check_link(
+        &self,
+        from: &FilePath,
+        to: &FilePath,
+        ino: u64,
+        target: &Looked,
+    ) -> Result<()> {
+        let place = Place::Visible(from.clone());
+        let Some(link) = self.store.link(&place, to).await? else {
+            return Ok(());
+        };
+        let onto_it = matches!(target, Looked::File(file) if file.stamp.ino == ino);
+        if ino_of(&link.leads_to) == Some(ino) && !onto_it {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Invalid,
+            format!(
+                "{from}: is a link on the server, and as {to} it would not lead to the same thing any more; \
+                 copy it, or move what it leads to"
+            ),
+        ))
     }
 
     fn version_or_new(&self, file: &LookedFile, now_ms: i64) -> (VersionRow, bool) {

@@ -18,7 +18,7 @@ use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::limits::VERSIONS_PAGE_MAX;
-use crate::store::{Found, Place};
+use crate::store::{Found, Place, Stamp};
 use crate::stream::root_of_draft;
 use gfl_api::path::FilePath;
 
@@ -33,6 +33,8 @@ struct Rows {
     name: String,
     kept: KeptRow,
     ino: u64,
+    /// A link comes back: the file that it leads to.
+    through_link: Option<Stamp>,
     size: Option<u64>,
     /// A stale row at the path, whose file a person removed.
     before: Before,
@@ -173,10 +175,11 @@ impl Shared {
             return Err(Error::new(Kind::Invalid, "/: the root needs no restoring"));
         };
         self.check_parents(path).await?;
-        let ino = match self.store.stat_kept(&kept.id).await? {
-            Found::Dir { ino, .. } => ino,
-            Found::File { stamp, .. } => stamp.ino,
-            Found::Nothing | Found::Other => return Err(no_version(path)),
+        let (ino, through_link) = match self.store.stat_kept(&kept.id).await? {
+            Found::Dir { ino, .. } => (ino, None),
+            Found::File { stamp, .. } => (stamp.ino, None),
+            Found::Other => self.through_kept_link(path, &kept).await?,
+            Found::Nothing => return Err(no_version(path)),
         };
         let key = kept.id.clone();
         let rows = Rows {
@@ -186,6 +189,7 @@ impl Shared {
             name: name.to_owned(),
             kept,
             ino,
+            through_link,
             size: version.as_ref().map(|v| v.size),
             before,
         };
@@ -215,6 +219,30 @@ impl Shared {
                 .push(written.intent, &[path], stamp.unwrap_or_default());
         }
         self.look(path).await?.stat(path)
+    }
+
+    /// The inode that a kept link will lead to, and the file there.
+    async fn through_kept_link(
+        &self,
+        path: &FilePath,
+        kept: &KeptRow,
+    ) -> Result<(u64, Option<Stamp>)> {
+        let place = Place::Kept(kept.id.clone());
+        match self
+            .store
+            .link(&place, path)
+            .await?
+            .map(|link| link.leads_to)
+        {
+            Some(Found::Dir { ino, .. }) if kept.is_dir => Ok((ino, None)),
+            Some(Found::File { stamp, .. }) if !kept.is_dir => Ok((stamp.ino, Some(stamp))),
+            _ => Err(Error::new(
+                Kind::NotFound,
+                format!(
+                    "{path}: what is kept is a link, and what it led to is not there; bring that back first"
+                ),
+            )),
+        }
     }
 
     /// Something is at the path: the kept content becomes a new version of it, and stays kept.
@@ -252,8 +280,17 @@ impl Shared {
         place: &Place,
         version: VersionRow,
     ) -> Result<Candidate> {
-        let Found::File { stamp: kept, .. } = self.store.stat_kept(&version.id).await? else {
-            return Err(no_version(path));
+        let kept = match self.store.stat_kept(&version.id).await? {
+            Found::File { stamp, .. } => stamp,
+            Found::Other => {
+                return Err(Error::new(
+                    Kind::AlreadyExists,
+                    format!(
+                        "{path}: exists, and what is kept is a link; move away what is there first, then restore"
+                    ),
+                ));
+            }
+            Found::Nothing | Found::Dir { .. } => return Err(no_version(path)),
         };
         // Edited in place right before it was kept: what is known of it is of other bytes.
         let b3 = version.b3.filter(|_| version.fit(&kept) != Fit::Edited);
@@ -392,7 +429,10 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             version: version.clone(),
         };
         entries::put_back(tx, &row, &rows.name, rows.now_ms).await?;
-        versions::set_stamp(tx, &kept.id, rows.ino, None).await?;
+        match &rows.through_link {
+            Some(stamp) => versions::follow(tx, &kept.id, stamp).await?,
+            None => versions::set_stamp(tx, &kept.id, rows.ino, None).await?,
+        }
     }
     let step = Step::Unretire {
         key: kept.id.clone(),

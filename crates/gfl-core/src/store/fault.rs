@@ -1,6 +1,6 @@
 //! A store that fails on demand, for tests of everything above. Must not change what succeeds.
 
-use super::{Content, Draft, Found, Names, Place, Publish, Published, Space, Stamp, Store};
+use super::{Content, Draft, Found, Link, Names, Place, Publish, Published, Space, Stamp, Store};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use async_trait::async_trait;
@@ -48,7 +48,7 @@ pub enum Op {
     SyncDirs,
     /// [`Store::remove_kept`].
     RemoveKept,
-    /// `stat`, `stat_kept`, `list`, `collides`.
+    /// `stat`, `link`, `stat_kept`, `list`, `collides`.
     Look,
     /// [`Store::open`].
     Open,
@@ -335,6 +335,10 @@ impl Store for Faulty {
     async fn stat(&self, path: &FilePath) -> Result<Found> {
         self.faults.admit(path, false)?;
         self.faults.run(Op::Look, self.inner.stat(path)).await
+    }
+
+    async fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>> {
+        self.faults.run(Op::Look, self.inner.link(place, at)).await
     }
 
     async fn stat_kept(&self, key: &Key) -> Result<Found> {

@@ -334,37 +334,6 @@ impl Bed {
         self.app().restore(&self.me, &path(at), version).await
     }
 
-    pub(crate) async fn versions(&self, at: &str) -> Vec<VersionInfo> {
-        self.version_page(at, None, 100).await.versions
-    }
-
-    /// A page of the versions of a path; of what was deleted in it when it ends in a slash.
-    pub(crate) async fn version_page(
-        &self,
-        at: &str,
-        after: Option<VersionMark>,
-        limit: usize,
-    ) -> VersionPage {
-        let query = VersionsQuery {
-            path: path(at.trim_end_matches('/')),
-            of_directory: at.ends_with('/'),
-            after,
-            limit,
-        };
-        self.app().versions(&self.me, &query).await.unwrap()
-    }
-
-    /// Kept versions of a path as (reason, content), newest first.
-    pub(crate) async fn kept(&self, at: &str) -> Vec<(KeptReason, Vec<u8>)> {
-        let mut out = Vec::new();
-        for info in self.versions(at).await {
-            if let Some(reason) = info.kept.filter(|_| !info.is_dir) {
-                out.push((reason, self.get_version(at, Some(&info.id)).await.unwrap()));
-            }
-        }
-        out
-    }
-
     pub(crate) async fn set_meta(
         &self,
         at: &str,

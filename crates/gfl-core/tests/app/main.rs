@@ -6,6 +6,7 @@
 mod access;
 mod bed;
 mod bodies;
+mod broken;
 mod crashes;
 mod cuts;
 mod endings;
@@ -13,8 +14,10 @@ mod failures;
 mod files;
 mod ground;
 mod hands;
+mod history;
 mod hooks;
 mod ids;
+mod links;
 mod listings;
 mod puts;
 mod races;

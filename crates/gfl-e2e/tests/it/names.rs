@@ -212,6 +212,58 @@ fn what_the_server_may_not_read_is_said_and_left_out() {
 }
 
 #[test]
+fn links_are_changed_by_name() {
+    use std::os::unix::fs::symlink;
+    let mut server = Server::start();
+    let http = server.http();
+    http.put(http::file("d/f"), "content").expect(201);
+    for name in ["deleted", "replaced", "moved", "folder"] {
+        let target = if name == "folder" { "d" } else { "d/f" };
+        symlink(target, server.data().join(name)).unwrap();
+    }
+    let is_link = |name: &str| server.data().join(name).is_symlink();
+    http.delete(http::file("deleted")).expect(204);
+    http.delete(http::file("folder") + "/").expect(204);
+    http.put(http::file("replaced"), "ours").expect(200);
+    let op = |to: &str| serde_json::json!({ "op": "move", "path": "moved", "to": to });
+    assert_eq!(batch(&http, op("e/moved"))["status"], 400);
+    assert_eq!(batch(&http, op("there"))["status"], 201);
+    assert!(is_link("there") && !is_link("replaced") && !is_link("moved"));
+    assert_file(&http, "d/f", b"content");
+    http.post("/v1/versions/deleted", &serde_json::Value::Null)
+        .expect(200);
+    http.post("/v1/versions/folder", &serde_json::Value::Null)
+        .expect(200);
+    assert!(is_link("deleted") && is_link("folder"));
+    server.kill9();
+    server.restart();
+    let http = server.http();
+    for name in ["d/f", "deleted", "there", "folder/f"] {
+        assert_eq!(http.get(http::file(name)).expect(200).text(), "content");
+    }
+    assert_file(&http, "replaced", b"ours");
+    let list = http.get("/v1/versions/replaced").expect(200).json();
+    let link = &list["versions"][1];
+    assert_eq!(link["reason"], "edited");
+    let target = format!(
+        "{}?version={}",
+        http::file("replaced"),
+        link["id"].as_str().unwrap()
+    );
+    let answer = http.get(target).problem(404, "not-found");
+    assert!(answer.text().contains("is a link"), "{}", answer.text());
+    // A pipe answers at once, and is neither read nor written.
+    let pipe = server.data().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    http.get(http::file("pipe")).problem(400, "invalid-path");
+    http.put(http::file("pipe"), "x")
+        .problem(400, "invalid-path");
+    http.delete(http::file("pipe")).problem(400, "invalid-path");
+    assert!(pipe.exists());
+}
+
+#[test]
 fn symlinks_stay_inside() {
     use std::os::unix::fs::symlink;
     let server = Server::start();

@@ -41,6 +41,8 @@ const BACKLOG_CONNECTIONS: u32 = 1024;
 const CONNECTION_BUF_BYTES: usize = 64 * 1024;
 /// A connection that is used for nothing is closed after this. (A head that has begun gets less: see [`socket`].)
 const IDLE_MS_MAX: u64 = 75_000;
+/// Who is asked for his place and has an answer left that he does not read keeps it no longer than this.
+const VACATE_MS_MAX: u64 = 2_000;
 /// Silence after which the kernel asks whether the peer is still there.
 const KEEPALIVE_MS: u64 = 60_000;
 /// Header fields of one request; twice hyper's default is never needed by a client of ours.
@@ -106,14 +108,22 @@ async fn connection(stream: TcpStream, peer: IpAddr, server: Arc<Server>, slot: 
         handler,
     );
     let mut told = Told::Stay;
+    // Boxed, so that only who is asked to go carries it.
+    let mut vacated = None;
     let outcome = loop {
         let run = std::future::poll_fn(|cx| http.poll_without_shutdown(cx));
         tokio::select! {
+            biased;
             outcome = run => break outcome,
+            () = wait_for(&mut vacated) => break Ok(()),
             now = slot.told_more_than(told) => {
                 told = now;
-                if told == Told::Cut || (told == Told::Vacate && !slot.is_running()) {
+                // hyper ends what is idle, and would wait for the rest of a head.
+                if told == Told::Cut || (told == Told::Vacate && phase.is_in_head()) {
                     break Ok(());
+                }
+                if told == Told::Vacate {
+                    vacated = Some(Box::pin(nothing_runs(Arc::clone(&slot))));
                 }
                 Pin::new(&mut http).graceful_shutdown();
             }
@@ -125,8 +135,30 @@ async fn connection(stream: TcpStream, peer: IpAddr, server: Arc<Server>, slot: 
     }
     // A request that still runs is cut here: its body breaks off, and what arrived of it is kept.
     let socket = http.into_parts().io.into_inner();
-    if told < Told::Vacate {
-        socket.close().await;
+    if told < Told::Cut {
+        tokio::select! {
+            () = socket.close() => {}
+            // Somebody needs the place more than this client needs its answer.
+            _ = slot.told_more_than(told.max(Told::Finish)) => {}
+        }
+    }
+}
+
+/// Resolves when no request has run for a while.
+async fn nothing_runs(slot: Arc<Slot>) {
+    let mut ran = true;
+    while ran {
+        ran = slot.is_running();
+        tokio::time::sleep(Duration::from_millis(VACATE_MS_MAX)).await;
+        ran |= slot.is_running();
+    }
+}
+
+/// Never, if there is nothing to wait for.
+async fn wait_for<F: Future<Output = ()>>(what: &mut Option<Pin<Box<F>>>) {
+    match what {
+        Some(what) => what.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 

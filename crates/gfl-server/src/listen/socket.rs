@@ -32,6 +32,8 @@ pub(super) struct Phase {
     slot: Arc<Slot>,
     /// A request is being handled: bytes that arrive are a body.
     busy: AtomicBool,
+    /// A head has begun, and its rest is waited for.
+    partial: AtomicBool,
     /// Heads read so far.
     heads: AtomicU32,
     /// The last answer left a body unread.
@@ -43,6 +45,7 @@ impl Phase {
         Phase {
             slot,
             busy: AtomicBool::new(false),
+            partial: AtomicBool::new(false),
             heads: AtomicU32::new(0),
             unread: AtomicBool::new(false),
         }
@@ -52,7 +55,13 @@ impl Phase {
     pub(super) fn head_read(&self) -> Running {
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
+        self.partial.store(false, Ordering::Relaxed);
         self.slot.run()
+    }
+
+    /// Nothing runs, and the next head has only begun.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.partial.load(Ordering::Relaxed) && !self.slot.is_running()
     }
 
     pub(super) fn answered(&self, reusable: bool) {
@@ -64,18 +73,12 @@ impl Phase {
 pub(super) struct Socket {
     stream: TcpStream,
     phase: Arc<Phase>,
-    /// From the first byte of a head until the head is complete.
-    head: Option<Head>,
+    /// Runs from the first byte of a head until the head is complete.
+    head: Option<Pin<Box<Sleep>>>,
     /// Heads read when `head` was last looked at; a request may begin and end between two reads.
     heads_seen: u32,
     /// How fast answers are taken.
     taken: Pace,
-}
-
-struct Head {
-    deadline: Pin<Box<Sleep>>,
-    /// It did not come in one piece.
-    partial: bool,
 }
 
 impl Socket {
@@ -149,18 +152,13 @@ impl AsyncRead for Socket {
             return read;
         }
         if buf.filled().len() > before && this.head.is_none() {
-            this.head = Some(Head {
-                deadline: Box::pin(sleep_ms(HEAD_MS_MAX)),
-                partial: false,
-            });
+            this.head = Some(Box::pin(sleep_ms(HEAD_MS_MAX)));
         }
         if read.is_pending()
             && let Some(head) = this.head.as_mut()
         {
-            if !std::mem::replace(&mut head.partial, true) {
-                this.phase.slot.head_begun();
-            }
-            if head.deadline.as_mut().poll(cx).is_ready() {
+            this.phase.partial.store(true, Ordering::Relaxed);
+            if head.as_mut().poll(cx).is_ready() {
                 let why = "the request head did not arrive in time";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
             }

@@ -188,7 +188,8 @@ impl Watch {
         let rate = ms.map(|ms| bytes.saturating_mul(1000) / ms.max(1));
         let (direction, protocol) = (transfer.direction.name(), transfer.protocol.name());
         let (peer, who, file) = (&self.peer, self.who(), self.facts.file());
-        let (files, failed) = many.map(|_| (moved.files, moved.failed)).unzip();
+        let files = moved.files;
+        let failed = many.map(|_| moved.failed);
         let request_id = &self.facts.id;
         tracing::info!(target: "gfl_server::transfer", peer, who, direction, protocol, file, files, failed, bytes, ms,
             rate, outcome, request_id, "transfer");

@@ -45,9 +45,12 @@ async fn a_head_must_come_in_time() {
     tokio::time::pause();
     let begun = Instant::now();
     let (seconds, answer) = drip(&mut slow, 3).await;
-    assert_eq!((seconds, answer.as_str()), (10, ""));
+    // The clock had begun to run before it was stopped.
+    assert!((5..=10).contains(&seconds), "{seconds} s");
+    assert_eq!(answer, "");
     assert!(rest(&mut silent).await.is_empty());
-    assert_eq!(begun.elapsed().as_secs(), 75);
+    let seconds = begun.elapsed().as_secs();
+    assert!((70..=75).contains(&seconds), "{seconds} s");
 }
 
 #[tokio::test]
@@ -107,7 +110,7 @@ async fn a_reader_that_does_not_read_is_cut() {
         sleep(Duration::from_secs(1)).await;
     }
     let seconds = begun.elapsed().as_secs();
-    assert!((119..=125).contains(&seconds), "{seconds} s");
+    assert!((110..=125).contains(&seconds), "{seconds} s");
     assert!(rest(&mut stream).await.len() < BYTES);
 }
 
@@ -155,6 +158,25 @@ async fn the_longest_idle_connection_makes_place() {
     let mut last = TcpStream::connect(listening.address).await.unwrap();
     ask(&mut last).await;
     assert!(rig.server.slots.counts().open <= 2);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_keep_no_place() {
+    let rig = Rig::open().await;
+    places(&rig, 1);
+    let listening = listen(&rig).await;
+    let mut greedy = TcpStream::connect(listening.address).await.unwrap();
+    let asks = format!("GET /livez {HEAD}\r\n").repeat(1000);
+    let full = Duration::from_millis(300);
+    while let Ok(sent) = tokio::time::timeout(full, greedy.write_all(asks.as_bytes())).await {
+        sent.unwrap();
+    }
+    tokio::time::pause();
+    let begun = Instant::now();
+    let mut next = TcpStream::connect(listening.address).await.unwrap();
+    ask(&mut next).await;
+    let seconds = begun.elapsed().as_secs();
+    assert!(seconds < 10, "{seconds} s");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::exit::{Exit, Failed, UsageError};
 use crate::remote::url::Origin;
 use crate::remote::{Error, Http, Kind, Retries};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 use crate::update::fetch::{self, Connect, Url};
 use crate::update::install::{Draft, Installed};
 use crate::update::keys;
@@ -77,7 +77,7 @@ pub(super) async fn run(context: &Context, wish: args::Update) -> Result<Exit> {
     })?;
     // Made before anything is asked: where it cannot be written, nothing need be decided.
     let mut draft = installed.draft(binary)?;
-    if !wish.yes && !is_wanted(ui)? {
+    if !wish.yes && !is_wanted()? {
         ui.line("Update cancelled");
         return Ok(Exit::Ok);
     }
@@ -155,9 +155,9 @@ fn announce(ui: &Ui, manifest: &Manifest, order: Ordering) {
 }
 
 /// v0.1's question; only `y` goes on.
-fn is_wanted(ui: &Ui) -> Result<bool> {
-    ui.raw(b"Do you want to install this update? (y/N): ")?;
-    ui.flush()?;
+fn is_wanted() -> Result<bool> {
+    ui::raw(b"Do you want to install this update? (y/N): ")?;
+    ui::flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y"))

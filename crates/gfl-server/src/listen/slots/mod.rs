@@ -2,7 +2,8 @@
 //! that has waited longest for a request gives up its own. Knows addresses and order, no sockets.
 //!
 //! A connection either runs a request or waits for one. Only a waiting one is ever asked to go, so that making
-//! place costs nobody a transfer.
+//! place costs nobody a transfer; and only when it has had time to say what it wants, so that newcomers do not drive
+//! each other out in a crowd.
 
 use crate::limits::ConnectionLimits;
 use futures_util::task::AtomicWaker;
@@ -17,8 +18,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long the connection that was asked to go has for it, before the next one is asked.
-const MAKE_PLACE_MS: u64 = 100;
+/// While nobody goes, somebody (else) is asked this often.
+const MAKE_PLACE_MS: u64 = 20;
+/// A connection that has waited for less is not asked to go: its request may be on the way.
+const YOUNG_MS: u64 = 500;
 /// Refusals are logged this often at most: an attack must not fill the disk with lines about itself.
 const COMPLAIN_EVERY_MS: u64 = 60_000;
 
@@ -48,8 +51,8 @@ struct State {
     limits: ConnectionLimits,
     members: HashMap<u64, Member>,
     per_address: HashMap<IpAddr, usize>,
-    /// Those without a request, in the order in which they are asked to go.
-    waiting: BTreeMap<Wait, u64>,
+    /// Those without a request, the longest waiting first: their turns, and the members.
+    waiting: BTreeMap<u64, Waiting>,
     /// Numbers members and waits.
     turn: u64,
     /// What everybody is told, newcomers too.
@@ -59,15 +62,11 @@ struct State {
     complained: Option<Instant>,
 }
 
-/// Why and since when a connection waits.
-type Wait = (Kind, u64);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    /// Not a byte of the next request is there.
-    Idle,
-    /// A request's head has begun. It is a client or an attacker with patience: asked to go last.
-    Head,
+/// A connection that waits for a request, or for the rest of its head.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    member: u64,
+    since: Instant,
 }
 
 struct Member {
@@ -75,7 +74,8 @@ struct Member {
     address: Option<IpAddr>,
     /// Requests that run.
     active: usize,
-    waits: Option<Wait>,
+    /// Its turn among the waiting.
+    waits: Option<u64>,
     told: Arc<Tell>,
 }
 
@@ -87,7 +87,7 @@ pub enum Told {
     Stay = 0,
     /// To finish what runs, and to take no further request.
     Finish = 1,
-    /// To end unless a request runs; a head that has begun is no request yet.
+    /// The same, and that a head which has begun is no request yet: somebody needs the place.
     Vacate = 2,
     /// To end now.
     Cut = 3,
@@ -148,7 +148,7 @@ impl Slots {
             match self.try_admit(peer) {
                 Admission::Admitted(slot) => return Some(slot),
                 Admission::Refused => return None,
-                Admission::Full => self.state.lock().make_place(),
+                Admission::Full => self.make_place(),
             }
             let _ = tokio::time::timeout(Duration::from_millis(MAKE_PLACE_MS), changed).await;
         }
@@ -177,7 +177,7 @@ impl Slots {
 
     /// Asks for the place of the connection that has been idle longest; the listener is out of descriptors.
     pub fn make_place(&self) {
-        self.state.lock().make_place();
+        self.state.lock().evict(|_| true);
     }
 
     /// Tells all connections, and those that come later.
@@ -233,24 +233,24 @@ impl State {
             told: Arc::clone(&told),
         };
         self.members.insert(id, member);
-        self.wait(id, Kind::Idle);
+        self.wait(id);
         (id, told)
     }
 
     /// The connection waits from now on.
-    fn wait(&mut self, id: u64, kind: Kind) {
-        let wait = (kind, self.next_turn());
-        self.unwait(id);
+    fn wait(&mut self, id: u64) {
+        let turn = self.next_turn();
         if let Some(member) = self.members.get_mut(&id) {
-            member.waits = Some(wait);
-            self.waiting.insert(wait, id);
+            member.waits = Some(turn);
+            let since = Instant::now();
+            self.waiting.insert(turn, Waiting { member: id, since });
         }
     }
 
     fn unwait(&mut self, id: u64) {
-        let wait = self.members.get_mut(&id).and_then(|m| m.waits.take());
-        if let Some(wait) = wait {
-            self.waiting.remove(&wait);
+        let turn = self.members.get_mut(&id).and_then(|m| m.waits.take());
+        if let Some(turn) = turn {
+            self.waiting.remove(&turn);
         }
     }
 
@@ -260,36 +260,28 @@ impl State {
         if open < self.limits.per_address_max {
             return true;
         }
-        let own = |id: &u64| self.members.get(id).and_then(|m| m.address) == Some(address);
-        let idle = self
-            .waiting
-            .iter()
-            .take_while(|((kind, _), _)| *kind == Kind::Idle)
-            .find(|(_, id)| own(id))
-            .map(|(wait, id)| (*wait, *id));
-        if let Some((wait, id)) = idle {
-            self.evict(wait, id);
-        }
+        let evicted = self.evict(|member| member.address == Some(address));
         // More than twice the limit means that those who were asked to go do not.
-        idle.is_some() && open < self.limits.per_address_max.saturating_mul(2)
+        evicted && open < self.limits.per_address_max.saturating_mul(2)
     }
 
-    fn make_place(&mut self) {
-        if let Some((wait, id)) = self.waiting.first_key_value().map(|(w, id)| (*w, *id)) {
-            self.evict(wait, id);
-        }
-    }
-
-    fn evict(&mut self, wait: Wait, id: u64) {
-        self.waiting.remove(&wait);
+    /// Asks the connection that has waited longest among `these` to go; false if there is none that may be asked.
+    fn evict(&mut self, these: impl Fn(&Member) -> bool) -> bool {
+        let young = Duration::from_millis(YOUNG_MS);
+        let old = self
+            .waiting
+            .values()
+            .take_while(|waiting| waiting.since.elapsed() >= young);
+        let mut old = old.map(|waiting| waiting.member);
+        let Some(id) = old.find(|id| self.members.get(id).is_some_and(&these)) else {
+            return false;
+        };
+        self.unwait(id);
         self.evicted_total += 1;
-        if let Some(member) = self.members.get_mut(&id) {
-            member.waits = None;
-            member.told.say(match wait.0 {
-                Kind::Idle => Told::Finish,
-                Kind::Head => Told::Vacate,
-            });
+        if let Some(member) = self.members.get(&id) {
+            member.told.say(Told::Vacate);
         }
+        true
     }
 
     fn complain(&mut self, peer: IpAddr) {
@@ -334,14 +326,6 @@ impl Slot {
         .await
     }
 
-    /// The head of a request has begun, and is not complete.
-    pub fn head_begun(&self) {
-        let mut state = self.slots.state.lock();
-        if state.members.get(&self.id).is_some_and(|m| m.active == 0) {
-            state.wait(self.id, Kind::Head);
-        }
-    }
-
     /// A request begins. It runs until the answer is sent.
     pub fn run(self: &Arc<Self>) -> Running {
         let mut state = self.slots.state.lock();
@@ -368,7 +352,7 @@ impl Drop for Running {
         };
         member.active -= 1;
         if member.active == 0 {
-            state.wait(*id, Kind::Idle);
+            state.wait(*id);
             drop(state);
             slots.changed.notify_waiters();
         }

@@ -22,6 +22,11 @@ fn enter(slots: &Arc<Slots>, peer: &str) -> Arc<Slot> {
     Arc::new(slot.expect("there is room").expect("it is admitted"))
 }
 
+/// Until nobody is young any more.
+async fn age() {
+    tokio::time::advance(Duration::from_millis(YOUNG_MS)).await;
+}
+
 fn told(slot: &Slot) -> Told {
     slot.told_more_than(Told::Stay)
         .now_or_never()
@@ -33,6 +38,7 @@ async fn the_longest_idle_connection_makes_place_and_a_running_one_never() {
     let slots = slots(3, 9);
     let [first, second, third] = [(); 3].map(|()| enter(&slots, "192.0.2.1"));
     let running = first.run();
+    age().await;
     let coming = slots.admit(ip("192.0.2.2"));
     tokio::pin!(coming);
     assert!(
@@ -41,37 +47,39 @@ async fn the_longest_idle_connection_makes_place_and_a_running_one_never() {
     );
     assert_eq!(
         [&first, &second, &third].map(|s| told(s)),
-        [Told::Stay, Told::Finish, Told::Stay]
+        [Told::Stay, Told::Vacate, Told::Stay]
     );
     drop(second);
     assert!(coming.await.is_some());
     assert_eq!(slots.counts().evicted_total, 1);
     drop(running);
     // The answer made it young again: the third has been idle for longer now.
+    age().await;
     slots.make_place();
     assert_eq!(
         [&first, &third].map(|s| told(s)),
-        [Told::Stay, Told::Finish]
+        [Told::Stay, Told::Vacate]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_has_begun_goes_last_and_at_once() {
-    let slots = slots(2, 9);
-    let [slow, idle] = [(); 2].map(|()| enter(&slots, "192.0.2.1"));
-    slow.head_begun();
-    slots.make_place();
-    assert_eq!([told(&slow), told(&idle)], [Told::Stay, Told::Finish]);
-    slots.make_place();
-    assert_eq!(told(&slow), Told::Vacate);
-    let running = idle.run();
-    idle.head_begun();
-    assert_eq!(
-        slots.counts().waiting,
-        0,
-        "pipelined bytes do not end a request"
+async fn a_newcomer_has_time_to_say_what_it_wants() {
+    let slots = slots(1, 1);
+    let young = enter(&slots, "192.0.2.1");
+    let coming = slots.admit(ip("192.0.2.2"));
+    tokio::pin!(coming);
+    let in_time = tokio::time::timeout(Duration::from_millis(YOUNG_MS - 50), coming.as_mut());
+    assert!(in_time.await.is_err());
+    assert_eq!(told(&young), Told::Stay);
+    assert!(
+        slots.admit(ip("192.0.2.1")).await.is_none(),
+        "its address, too, has to wait"
     );
-    drop(running);
+    let in_time = tokio::time::timeout(Duration::from_millis(200), coming.as_mut());
+    assert!(in_time.await.is_err());
+    assert_eq!(told(&young), Told::Vacate);
+    drop(young);
+    assert!(coming.await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,8 +90,8 @@ async fn one_that_does_not_go_is_followed_by_the_next() {
         let slots = Arc::clone(&slots);
         async move { slots.admit(ip("192.0.2.2")).await }
     });
-    assert_eq!(second.told_more_than(Told::Stay).await, Told::Finish);
-    assert_eq!(told(&first), Told::Finish);
+    assert_eq!(second.told_more_than(Told::Stay).await, Told::Vacate);
+    assert_eq!(told(&first), Told::Vacate);
     drop(second);
     assert!(coming.await.unwrap().is_some());
 }
@@ -100,7 +108,7 @@ async fn who_waits_for_a_place_gets_the_first_that_becomes_idle() {
     tokio::task::yield_now().await;
     assert_eq!(told(&only), Told::Stay);
     drop(running);
-    assert_eq!(only.told_more_than(Told::Stay).await, Told::Finish);
+    assert_eq!(only.told_more_than(Told::Stay).await, Told::Vacate);
     drop(only);
     assert!(coming.await.unwrap());
 }
@@ -118,12 +126,14 @@ async fn an_address_has_its_own_limit() {
     assert_eq!(slots.counts().refused_total, 2);
     // An idle one of its own makes place before it is refused.
     drop(busy);
+    age().await;
     let third = enter(&slots, "192.0.2.1");
     assert_eq!(
         crowd.each_ref().map(|slot| told(slot)),
-        [Told::Finish, Told::Stay]
+        [Told::Vacate, Told::Stay]
     );
     let _running = third.run();
+    age().await;
     drop(crowd);
     let _fourth = enter(&slots, "192.0.2.1");
     assert_eq!(slots.counts().refused_total, 2);
@@ -132,9 +142,11 @@ async fn an_address_has_its_own_limit() {
 #[tokio::test(start_paused = true)]
 async fn those_who_do_not_go_do_not_multiply() {
     let slots = slots(99, 2);
-    let admitted: Vec<_> = (0..20)
-        .filter_map(|_| slots.admit(ip("192.0.2.1")).now_or_never().flatten())
-        .collect();
+    let mut admitted = Vec::new();
+    for _ in 0..20 {
+        admitted.extend(slots.admit(ip("192.0.2.1")).now_or_never().flatten());
+        age().await;
+    }
     assert_eq!(admitted.len(), 4);
 }
 
