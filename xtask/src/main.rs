@@ -22,7 +22,7 @@ const USAGE: &str = "usage: cargo xtask <command>
   demo      moves your cargo sources through a server, with kills in between, and compares digests
   test      every test, doing its own set-up; arguments after it go to `cargo test`
   ci        test with no skips, rustfmt, clippy, licences, bans (what .ci/run calls)
-  promises  measures memory, start time, sizes and a 5 GiB file against the promised limits";
+  promises  measures memory, start time, sizes, health under load, attacks and a 5 GiB file against what is promised";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
