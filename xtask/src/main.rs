@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask demo | test | ci | promises`. Needs nothing but cargo; what
+//! The project's own commands: `cargo xtask demo | test | ci | promises | docs | dist`. Needs nothing but cargo; what
 //! else a test wants is looked for, installed where that is allowed, or skipped aloud.
 
 #![expect(
@@ -10,6 +10,8 @@
 mod ci;
 mod demo;
 mod deps;
+mod dist;
+mod docs;
 mod postgres;
 mod promises;
 mod table;
@@ -22,7 +24,9 @@ const USAGE: &str = "usage: cargo xtask <command>
   demo      moves your cargo sources through a server, with kills in between, and compares digests
   test      every test, doing its own set-up; arguments after it go to `cargo test`
   ci        test with no skips, rustfmt, clippy, licences, bans (what .ci/run calls)
-  promises  measures memory, start time, sizes, health under load, attacks and a 5 GiB file against what is promised";
+  promises  measures memory, start time, sizes, health under load, attacks and a 5 GiB file against what is promised
+  docs      writes the pages in docs/ that are made from tables in the code
+  dist      makes a release: programs, Debian package, manuals, completions, manifest, checksums, signatures";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -32,6 +36,8 @@ fn main() -> ExitCode {
         Some("test") => test::run(rest),
         Some("ci") => ci::run(),
         Some("promises") => promises::run(rest),
+        Some("docs") => docs::run(),
+        Some("dist") => dist::run(rest),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -12,6 +12,7 @@ const ROUNDS: [(&str, &str); 2] = [("GFL_KILL_ROUNDS", "300"), ("GFL_POWER_ROUND
 /// Foreign programs that tests use, with the Debian package that brings each.
 const PROGRAMS: [(&str, &str); 5] = [
     ("curl", "curl"),
+    ("ip", "iproute2"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("perl", "perl-base"),

@@ -131,6 +131,16 @@ mod tests {
     }
 
     #[test]
+    fn help_and_parser_know_the_same_options() {
+        let told = USAGE.lines().filter_map(|line| line.strip_prefix("  -"));
+        let mut told: Vec<&str> = told.map(|line| line.split(' ').next().unwrap()).collect();
+        let mut known: Vec<&str> = FLAGS.iter().map(|option| option.name).collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
+    }
+
+    #[test]
     fn times_have_an_offset() {
         let time: Zoned = "2026-11-22T15:04:05.123456789+05:30[+05:30]"
             .parse()

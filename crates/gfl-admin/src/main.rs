@@ -1,12 +1,23 @@
-//! Administration of GoFlux Lite: tokens, made, listed and revoked in `tokens.json`.
+//! Administration of GoFlux Lite: tokens, made, listed and revoked in `tokens.json`; the numbers and the health of the
+//! server on this machine.
 //!
 //! What v0.1's tool printed stands on stdout as it did, errors too; what is new to say goes to stderr.
 
 mod create;
+#[cfg(unix)]
+mod doctor;
 mod file;
 mod list;
 mod permissions;
+#[cfg(unix)]
+mod place;
 mod revoke;
+#[cfg(unix)]
+mod socket;
+#[cfg(unix)]
+mod stats;
+#[cfg(unix)]
+mod table;
 mod ui;
 
 use gfl_api::goflags::{self, FlagError, Known};
@@ -80,6 +91,10 @@ fn run(words: &[String]) -> Result<()> {
         "create" => create::run(rest),
         "list" => list::run(rest),
         "revoke" => revoke::run(rest),
+        #[cfg(unix)]
+        "stats" => stats::run(rest),
+        #[cfg(unix)]
+        "doctor" => doctor::run(rest),
         "help" => {
             ui::out(USAGE);
             Ok(())
@@ -100,8 +115,11 @@ Usage: gfl-admin [-version] <command> [arguments]
   create -user NAME [-permissions LIST] [-days N] [-file FILE]   make a token
   list [-file FILE]                                              show all tokens
   revoke ID [-file FILE]                                         end a token
+  stats [-days N] [-user NAME] [-json] [-config FILE]            what every user moved on every day
+  doctor [-config FILE] [-json]                                  what is wrong with the server here
   help                                                           show this
 
-FILE is the server's tokens_file (default tokens.json in the current folder); a running server notices changes by itself.
+FILE of create, list and revoke is the server's tokens_file (default tokens.json in the current folder); a running
+server notices changes by itself. FILE of stats and doctor is the server's configuration (default goflux.json).
 Permissions: list, download, upload (create and overwrite), create, overwrite, delete, mkdir, move, share, metrics,
 admin; * is every file permission.";

@@ -14,6 +14,12 @@ pub const DATAGRAM_BYTES_MAX: usize = 1024;
 /// Bytes of a probe. No answer is longer than its probe, so that nobody can use servers to amplify a flood.
 pub const PROBE_BYTES: usize = DATAGRAM_BYTES_MAX;
 
+/// Bytes of a server's name, so that every announcement fits.
+pub const NAME_BYTES_MAX: usize = 128;
+
+/// The name of a server that was given none; v0.1's.
+pub const NAME_DEFAULT: &str = "GoFlux Lite Server";
+
 /// The mark of an announcement.
 const MAGIC: &str = "GOFLUX-LITE-DISCOVERY";
 
@@ -36,6 +42,17 @@ pub struct Announcement {
     pub auth_enabled: bool,
     /// When it was sent, Unix seconds.
     pub timestamp: i64,
+    /// Whether that port speaks TLS. v0.1 does not know this key, and skips it.
+    #[serde(skip_serializing_if = "is_false")]
+    pub tls: bool,
+    /// Random, of one process: the same server met on two networks is one server. Unknown to v0.1 too.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub id: String,
+}
+
+/// For serde, which passes references.
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,6 +123,7 @@ mod tests {
             port: "8080".into(),
             auth_enabled: false,
             timestamp: 1_700_000_000,
+            ..Announcement::default()
         }
     }
 
@@ -124,6 +142,38 @@ mod tests {
             ..Announcement::default()
         };
         assert_eq!(long.encode(), None);
+    }
+
+    #[test]
+    fn what_v0_1_does_not_know_stands_behind_what_it_knows() {
+        let new = Announcement {
+            tls: true,
+            id: "1f".into(),
+            ..announcement("a:1")
+        };
+        let bytes = new.encode().unwrap();
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        assert!(
+            text.contains(r#""timestamp":1700000000,"tls":true,"id":"1f"},"magic""#),
+            "{text}"
+        );
+        assert_eq!(Announcement::parse(&bytes), Some(new));
+    }
+
+    #[test]
+    fn the_longest_name_and_address_fit() {
+        let longest = Announcement {
+            // A quote takes two bytes on the wire.
+            name: "\"".repeat(NAME_BYTES_MAX),
+            address: format!("{}:65535", "h".repeat(253)),
+            port: "65535".into(),
+            version: "255.255.255-lite".into(),
+            auth_enabled: true,
+            timestamp: i64::MAX,
+            tls: true,
+            id: "f".repeat(32),
+        };
+        assert!(longest.encode().is_some());
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod discovery;
 pub mod glob;
 pub mod goflags;
 pub mod gojson;
+pub mod release;
 pub mod tokens;
 
 pub use path::{FilePath, PathError};

@@ -70,6 +70,8 @@ codes! {
     Unauthenticated "unauthenticated" 401 "authentication is required",
     /// The caller may not do this here.
     Forbidden "forbidden" 403 "permission denied",
+    /// The server process has no permission for the file or folder on its own disk; no token can change that.
+    StoragePermission "storage-permission" 403 "the server has no permission on its storage",
     /// Nothing has this name.
     NotFound "not-found" 404 "not found",
     /// The resource has no such method.

@@ -85,6 +85,9 @@ impl App {
                 Err(error) => tracing::warn!(error = ?error, "old drafts could not be removed"),
             }
         });
+        if let Err(error) = shared.measure().await {
+            tracing::warn!(error = ?error, "the room of the disk cannot be measured");
+        }
         app.jobs = Some(Jobs::start(&shared));
         Ok(Arc::new(app))
     }
@@ -117,6 +120,7 @@ impl App {
         let shared = &self.shared;
         for done in [
             shared.checkpoint_due(0).await,
+            shared.flush_access().await,
             shared.settle_round().await.map(|_| ()),
         ] {
             if let Err(error) = done {
@@ -127,7 +131,7 @@ impl App {
     }
 
     /// Runs to its end whatever becomes of the request.
-    async fn detached<T, Fut>(&self, work: impl FnOnce(Arc<Shared>) -> Fut) -> Result<T>
+    pub(crate) async fn detached<T, Fut>(&self, work: impl FnOnce(Arc<Shared>) -> Fut) -> Result<T>
     where
         T: Send + 'static,
         Fut: Future<Output = Result<T>> + Send + 'static,
@@ -149,6 +153,10 @@ impl App {
             .authenticate(credential, peer, self.shared.clock.now_ms())
     }
 
+    pub(crate) fn token_counts(&self) -> Option<crate::gauges::TokenCounts> {
+        self.tokens.counts(self.shared.clock.now_ms())
+    }
+
     /// A fresh challenge.
     pub fn challenge(&self) -> Result<Challenge> {
         self.tokens.challenge(&*self.shared.clock)
@@ -158,6 +166,11 @@ impl App {
     pub async fn ready(&self) -> Result<()> {
         self.shared.store.probe().await?;
         self.shared.ready().await
+    }
+
+    /// The time, unix ms.
+    pub fn now_ms(&self) -> i64 {
+        self.shared.clock.now_ms()
     }
 
     /// The settings in force.
@@ -246,17 +259,9 @@ impl App {
             .await
     }
 
-    /// Versions of a path, newest first; of a directory: the deleted things directly in it.
-    pub async fn versions(
-        &self,
-        caller: &Caller,
-        path: &FilePath,
-        of_directory: bool,
-        limit: usize,
-    ) -> Result<Vec<VersionInfo>> {
-        self.shared
-            .versions(caller, path, of_directory, limit)
-            .await
+    /// A page of the versions of a path, newest first; of a directory: of the deleted things directly in it.
+    pub async fn versions(&self, caller: &Caller, query: &VersionsQuery) -> Result<VersionPage> {
+        self.shared.versions(caller, query).await
     }
 
     /// Brings a kept version back (`None`: the newest deleted one).

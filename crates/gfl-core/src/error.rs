@@ -56,6 +56,8 @@ pub enum Kind {
     StorageFull,
     /// The storage is mounted read-only or refuses writes.
     ReadOnlyStorage,
+    /// The server process itself may not read or change this file or folder on its disk.
+    StoragePermission,
     /// Too much at once; try again.
     Busy,
     /// The client's body stopped coming.
@@ -118,7 +120,10 @@ impl Error {
 
     /// Names the path in an error of the storage, which knows drafts but not what they are for.
     pub(crate) fn about(mut self, path: &FilePath) -> Self {
-        let of_storage = matches!(self.kind, Kind::StorageFull | Kind::ReadOnlyStorage);
+        let of_storage = matches!(
+            self.kind,
+            Kind::StorageFull | Kind::ReadOnlyStorage | Kind::StoragePermission
+        );
         if of_storage && !self.message.contains(path.as_str()) {
             self.message = format!("{path}: {}", self.message);
         }

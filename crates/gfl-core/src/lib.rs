@@ -1,16 +1,21 @@
 //! The application: files, uploads, versions and who may touch them.
 //! Knows no protocol and no environment, prints nothing, reads neither clock nor randomness by itself.
 
+pub mod access;
+pub mod admin_socket;
 pub mod app;
 pub mod auth;
 pub mod catalog;
 pub mod clock;
 pub mod error;
+pub mod examine;
 pub mod files;
+pub mod gauges;
 pub mod id;
 mod jobs;
 pub mod limits;
 pub mod lock;
+pub mod offline;
 pub mod policy;
 pub mod settings;
 pub mod store;

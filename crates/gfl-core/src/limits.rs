@@ -26,6 +26,10 @@ pub const ADOPTION_QUEUE_MAX: usize = 10_000;
 pub const PRUNE_BATCH: i64 = 256;
 /// … while space is short.
 pub const PRUNE_BATCH_SHORT: i64 = 16;
+/// Events forgotten by one transaction.
+pub const EVENTS_BATCH: i64 = 1_000;
+/// Transactions in one round of forgetting, so that a large backlog holds up nothing else for long.
+pub const EVENTS_BATCHES_PER_ROUND: usize = 100;
 /// Kept content stays at least this long, however short the disk is.
 pub const KEPT_MS_MIN: i64 = 60_000;
 /// Names held in memory by one step over a large directory.
@@ -34,3 +38,7 @@ pub const LIST_CHUNK_NAMES: usize = 16_384;
 pub const CHALLENGES_MAX: usize = 10_000;
 /// Life of a challenge.
 pub const CHALLENGE_MS: i64 = 5 * 60_000;
+/// Versions in one page of a list.
+pub const VERSIONS_PAGE_MAX: usize = 1_000;
+/// Sessions in one page of a list.
+pub const UPLOADS_PAGE_MAX: usize = 1_000;

@@ -28,10 +28,18 @@ pub struct Settings {
     pub undo_ms: i64,
     /// Kept content goes earlier while less than this share of the disk is free, in percent.
     pub undo_free_percent_min: u64,
+    /// How long events (the record of changes) are kept.
+    pub events_ms: i64,
+    /// … and how many at most.
+    pub events_rows_max: i64,
     /// Upload sessions without activity end after this.
     pub upload_expiry_ms: i64,
     /// Largest file accepted, in bytes.
     pub max_file_bytes: u64,
+    /// How long rows of the access log are kept; 0 keeps none. Daily sums are kept in any case.
+    pub access_log_ms: i64,
+    /// … but no more rows than this.
+    pub access_rows_max: i64,
     /// PostgreSQL URL; `None` uses SQLite in `meta_dir`.
     pub database_url: Option<String>,
 }
@@ -46,8 +54,12 @@ impl Settings {
             durability: Durability::Batch,
             undo_ms: 7 * 24 * 3_600_000,
             undo_free_percent_min: 10,
+            events_ms: 90 * 24 * 3_600_000,
+            events_rows_max: 10_000_000,
             upload_expiry_ms: 24 * 3_600_000,
             max_file_bytes: crate::limits::FILE_BYTES_MAX,
+            access_log_ms: 30 * 24 * 3_600_000,
+            access_rows_max: crate::access::limits::ACCESS_ROWS_MAX,
             database_url: None,
         }
     }

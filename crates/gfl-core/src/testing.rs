@@ -51,8 +51,17 @@ impl App {
         while shared.prune_step().await? {}
         while shared.sweep_limbo().await? {}
         shared.expire_uploads().await?;
+        shared.measure().await?;
+        shared.flush_access().await?;
+        shared.prune_access().await?;
+        shared.prune_events().await?;
         shared.settle_round().await?;
         Ok(())
+    }
+
+    /// Only the writing of what was recorded.
+    pub async fn flush_access(&self) -> Result<()> {
+        self.shared.flush_access().await
     }
 
     /// Only the checkpoints.
@@ -68,6 +77,11 @@ impl App {
     /// Only the settling of renames.
     pub async fn settle(&self) -> Result<usize> {
         self.shared.settle_round().await
+    }
+
+    /// One step of recording what people changed by hand; false when there is none.
+    pub async fn adopt_step(&self) -> Result<bool> {
+        self.shared.adopt_one().await
     }
 
     /// Only the pruning of history.

@@ -10,12 +10,15 @@ pub mod frames;
 pub mod gfl;
 pub mod golden;
 pub mod http;
+pub mod lan;
 pub mod model;
 pub mod mount;
+pub mod prometheus;
 pub mod proxy;
 pub mod server;
 pub mod siege;
 pub mod skip;
+pub mod socket;
 #[cfg(feature = "catalog")]
 pub mod traffic;
 pub mod tree;

@@ -1,5 +1,6 @@
 //! Small file systems for the tests that fill, freeze or cut the power of a disk. Needs root.
 
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -92,9 +93,16 @@ impl Mount {
         Ok(())
     }
 
-    /// The power goes: nothing that is not on the medium gets there any more (`EXT4_IOC_SHUTDOWN` with
-    /// NOLOGFLUSH). Perl is part of every Debian and can call an ioctl without unsafe code of ours.
-    pub fn cut_power(&self) -> Result<(), String> {
+    /// The power goes, for the disk and for the processes that write to it: nothing that is not on the medium
+    /// gets there any more (`EXT4_IOC_SHUTDOWN` with NOLOGFLUSH), and nobody says anything any more.
+    ///
+    /// The processes are stopped first. An `fsync` that runs while ext4 is being shut down may answer "done"
+    /// although its part of the journal was thrown away; a machine without power could tell nobody.
+    /// Perl is part of every Debian and can call an ioctl without unsafe code of ours.
+    pub fn cut_power(&self, writers: &[u32]) -> Result<(), String> {
+        for pid in writers {
+            freeze(*pid)?;
+        }
         const CALL: &str = "open(my $d, '<', $ARGV[0]) or die $!; my $f = pack('L', 2); \
                             ioctl($d, 0x8004587d, $f) or die $!;";
         run("perl", &["-e", CALL, &self.dir_text()])
@@ -118,6 +126,31 @@ impl Drop for Mount {
             let _best_effort = run("umount", &["-l", &self.dir_text()]);
         }
     }
+}
+
+/// Stops a process; when this returns it runs no instruction of its own any more. What its threads wait for
+/// inside the kernel goes on there, and is not heard of.
+fn freeze(pid: u32) -> Result<(), String> {
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let process = process.ok_or_else(|| format!("{pid} is no process"))?;
+    kill_process(process, Signal::STOP).map_err(|e| format!("process {pid}: {e}"))?;
+    crate::wait::until("a stopped process stops", 30, || {
+        is_frozen(pid).then_some(())
+    });
+    Ok(())
+}
+
+/// Every thread is stopped (T), waits in the kernel and will stop on its way out of there (D), or is gone (Z, X).
+fn is_frozen(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        // A thread that has just ended has no file.
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.chars().next());
+        state.is_none_or(|state| "TtDZX".contains(state))
+    })
 }
 
 fn run(program: &str, args: &[&str]) -> Result<(), String> {
@@ -154,7 +187,7 @@ mod tests {
         fs::File::open(&kept).unwrap().sync_all().unwrap();
         fs::File::open(mount.dir()).unwrap().sync_all().unwrap();
         fs::write(&lost, "in the cache only").unwrap();
-        mount.cut_power().unwrap();
+        mount.cut_power(&[]).unwrap();
         assert!(fs::write(mount.dir().join("later"), "x").is_err());
         mount.unmount().unwrap();
         mount.mount().unwrap();
@@ -163,5 +196,65 @@ mod tests {
             !lost.exists(),
             "the cut lost nothing: the power tests would prove nothing"
         );
+    }
+
+    const WRITERS: usize = 4;
+    const CUTS: u64 = 20;
+
+    /// Appends lines for ever and tells the number of each that is synced.
+    const APPEND: &str = "use IO::Handle; open(my $f, '>', $ARGV[0]) or die $!; $f->autoflush(1); $| = 1; \
+                          for (my $n = 1; print $f ('x' x 4095) . \"\\n\"; $n++) \
+                          { $f->sync or last; print \"$n\\n\"; }";
+
+    #[test]
+    fn what_a_process_called_synced_before_a_cut_is_there_after_it() {
+        let mut mount = match Mount::ext4(64) {
+            Ok(mount) => mount,
+            Err(why) => return crate::skip::skip("the promise of fsync before a power cut", &why),
+        };
+        let mut rng = crate::data::Rng::new(crate::data::Rng::seed_of_run());
+        let mut synced = 0;
+        for cut in 0..CUTS {
+            let files: Vec<PathBuf> = (0..WRITERS)
+                .map(|n| mount.dir().join(format!("{cut}-{n}")))
+                .collect();
+            let mut writers: Vec<_> = files.iter().map(|file| append(file)).collect();
+            let pids: Vec<u32> = writers.iter().map(std::process::Child::id).collect();
+            // Not a wait for anything: the moment is random.
+            std::thread::sleep(std::time::Duration::from_millis(rng.between(10, 60)));
+            mount.cut_power(&pids).unwrap();
+            let told: Vec<u64> = writers.iter_mut().map(last_word).collect();
+            mount.unmount().unwrap();
+            mount.mount().unwrap();
+            for (file, told) in files.iter().zip(&told) {
+                let there = fs::metadata(file).map_or(0, |m| m.len()) / 4096;
+                assert!(
+                    there >= *told,
+                    "cut {cut}: {told} lines synced, {there} are there"
+                );
+            }
+            synced += told.iter().sum::<u64>();
+        }
+        assert!(synced > CUTS, "next to nothing was synced: {synced} lines");
+    }
+
+    fn append(file: &Path) -> std::process::Child {
+        Command::new("perl")
+            .args(["-e", APPEND])
+            .arg(file)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Ends a writer; the last line that it called synced.
+    fn last_word(writer: &mut std::process::Child) -> u64 {
+        writer.kill().unwrap();
+        let mut told = String::new();
+        std::io::Read::read_to_string(&mut writer.stdout.take().unwrap(), &mut told).unwrap();
+        writer.wait().unwrap();
+        // The last line may be cut off.
+        let whole = told.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().last().map_or(0, |line| line.parse().unwrap())
     }
 }

@@ -28,6 +28,8 @@ pub struct Setup {
     pub args: Vec<String>,
     /// Extra environment.
     pub env: Vec<(String, String)>,
+    /// Owner and mode of files count for it, also where the tests run as root.
+    pub ordinary: bool,
 }
 
 impl Setup {
@@ -49,6 +51,13 @@ impl Setup {
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Setup {
         self.config.insert(key.into(), value.into());
+        self
+    }
+
+    /// Takes root's right to ignore owner and mode of files from it.
+    #[must_use]
+    pub fn ordinary(mut self) -> Setup {
+        self.ordinary = true;
         self
     }
 
@@ -261,6 +270,18 @@ impl Server {
         }
     }
 
+    fn program(&self) -> Command {
+        let program = bins::path("gfl-server");
+        if !self.setup.ordinary || !crate::skip::is_root() {
+            return Command::new(program);
+        }
+        let mut setpriv = Command::new("setpriv");
+        setpriv
+            .arg("--bounding-set=-dac_override,-dac_read_search,-fowner")
+            .arg(program);
+        setpriv
+    }
+
     /// One attempt; the error is what the server said.
     pub fn try_start(&mut self) -> Result<(), String> {
         self.kill9();
@@ -272,7 +293,8 @@ impl Server {
             .open(&log_path);
         let log = log.map_err(|e| format!("{}: {e}", log_path.display()))?;
         let before = self.log().len();
-        let mut child = Command::new(bins::path("gfl-server"))
+        let mut child = self
+            .program()
             .arg("-config")
             .arg(self.root.join("goflux.json"))
             .args(&self.setup.args)

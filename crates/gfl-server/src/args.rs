@@ -12,6 +12,7 @@ const KNOWN: &[Known] = &[
     Known::switch("public"),
     Known::switch("plain-http"),
     Known::switch("check"),
+    Known::switch("print-token"),
     Known::value("storage-dir"),
     Known::value("meta-dir"),
     Known::value("listen"),
@@ -21,25 +22,31 @@ const KNOWN: &[Known] = &[
 const USAGE: &str = "\
 Usage of gfl-server:
   -config string
-    \tconfiguration file; made with safe defaults if it is missing (default \"goflux.json\")
+    \tconfiguration file; if it is missing it is made with safe defaults, and a first token beside it
+    \t(default \"goflux.json\")
   -port string
-    \tport to listen on, at the configured host
+    \tport to listen on, at the configured host; 0 takes a free one
   -listen string
-    \taddress to listen on, host:port; overrules the configuration
+    \taddress to listen on, host:port; overrules server.address
   -public
     \tlisten on all interfaces; needs -plain-http until this server speaks TLS
   -plain-http
     \tserve without TLS although certificates are configured or everybody can connect
   -storage-dir string
-    \tfolder with the files; overrules the configuration
+    \tfolder with the files; overrules server.storage_dir
   -meta-dir string
-    \tfolder with the catalog; overrules the configuration
+    \tfolder with the catalog, outside of the storage folder; overrules server.meta_dir
   -durability string
-    \tbatch, strict or none; overrules the configuration
+    \tbatch, strict or none; overrules server.durability
+  -print-token
+    \tprint the first token even where the output is no terminal and may be kept in a log
   -check
-    \tprint the effective configuration and exit; nothing is made or changed
+    \tprint the settings in force and all that is doubtful about them, and exit: 0 if the server would
+    \tstart, 1 if it would refuse to; nothing is made or changed
   -version
     \tprint the version and exit
+The server stops on SIGTERM, SIGINT and SIGHUP when running requests are done (30 s at most), at the second
+one at once.
 ";
 
 /// The default of `-config`, relative to the current folder as in v0.1.
@@ -60,12 +67,16 @@ pub struct Args {
     pub plain_http: bool,
     /// `-check`.
     pub check: bool,
+    /// `-print-token`.
+    pub print_token: bool,
     /// `-storage-dir`.
     pub storage_dir: Option<String>,
     /// `-meta-dir`.
     pub meta_dir: Option<String>,
     /// `-durability`.
     pub durability: Option<String>,
+    /// What follows the options, to no effect.
+    pub ignored: Vec<String>,
 }
 
 /// What the command line asks for.
@@ -84,7 +95,7 @@ pub enum Asked {
     },
 }
 
-/// Reads the arguments behind the program's name. Like v0.1, ignores what follows the options.
+/// Reads the arguments behind the program's name. Like v0.1, takes what follows the options for nothing.
 pub fn parse(given: &[String]) -> Asked {
     let parsed = match goflags::parse(given, KNOWN) {
         Ok(parsed) => parsed,
@@ -125,9 +136,11 @@ pub fn parse(given: &[String]) -> Asked {
         public: parsed.is_on("public"),
         plain_http: parsed.is_on("plain-http"),
         check: parsed.is_on("check"),
+        print_token: parsed.is_on("print-token"),
         storage_dir: text("storage-dir"),
         meta_dir: text("meta-dir"),
         durability: text("durability"),
+        ignored: parsed.rest.clone(),
     })
 }
 
@@ -159,7 +172,26 @@ mod tests {
             (args.config.as_str(), args.port.as_deref()),
             ("a.json", Some("81"))
         );
-        assert!(args.public && !args.check);
+        assert!(args.public && !args.check && !args.print_token);
+        assert_eq!(args.ignored, ["ignored", "-port", "82"]);
+    }
+
+    #[test]
+    fn help_and_parser_know_the_same_options() {
+        let told = USAGE.lines().filter_map(|line| line.strip_prefix("  -"));
+        let mut told: Vec<(&str, bool)> = told
+            .map(|line| {
+                line.split_once(' ')
+                    .map_or((line, false), |(name, _)| (name, true))
+            })
+            .collect();
+        let mut known: Vec<(&str, bool)> = KNOWN
+            .iter()
+            .map(|option| (option.name, option.takes_value))
+            .collect();
+        told.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(told, known);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 
 /// A stream of bytes that is produced while it is sent.
@@ -26,6 +27,7 @@ pub type OnEnd = Box<dyn FnOnce(u64, bool) + Send>;
 pub struct Body {
     kind: Kind,
     sent_bytes: u64,
+    counter: Option<Arc<AtomicU64>>,
     on_end: Option<OnEnd>,
 }
 
@@ -62,6 +64,7 @@ impl Body {
         Body {
             kind,
             sent_bytes: 0,
+            counter: None,
             on_end: None,
         }
     }
@@ -109,6 +112,13 @@ impl Body {
         self
     }
 
+    /// Counts the bytes there as well, while they are handed out.
+    #[must_use]
+    pub fn counted(mut self, counter: Arc<AtomicU64>) -> Body {
+        self.counter = Some(counter);
+        self
+    }
+
     /// The same without its bytes, for HEAD; keeps who waits for its end.
     #[must_use]
     pub fn without_bytes(mut self) -> Body {
@@ -140,6 +150,9 @@ impl http_body::Body for Body {
         Poll::Ready(match next {
             Some(Ok(bytes)) => {
                 self.sent_bytes += bytes.len() as u64;
+                if let Some(counter) = &self.counter {
+                    counter.fetch_add(bytes.len() as u64, Relaxed);
+                }
                 Some(Ok(Frame::data(bytes)))
             }
             Some(Err(error)) => {

@@ -2,15 +2,19 @@
 
 use crate::problem::{Failure, TextFailure};
 use crate::server::Call;
+use crate::tell::meters::auth_reason;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gfl_api::problem::Code;
 use gfl_api::v0::texts;
+use gfl_core::Kind;
 use gfl_core::app::Credential;
 use gfl_core::auth::{Caller, Verb};
 use gfl_core::policy::permissions::covers;
 use http::StatusCode;
 use http::header::AUTHORIZATION;
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Why a request has no caller; each surface words it in its own way.
 #[derive(Debug)]
@@ -25,8 +29,44 @@ pub enum Denied {
     Refused(gfl_core::Error),
 }
 
+impl Denied {
+    /// For the metrics.
+    fn reason(&self) -> &'static str {
+        match self {
+            Denied::Missing => "missing",
+            Denied::Format | Denied::ChallengeFormat => "malformed",
+            Denied::Refused(error) => auth_reason(error),
+        }
+    }
+}
+
+/// A refusal is asked about again after this long while the token file is being rewritten: a little more than the
+/// core's own interval.
+const ASK_AGAIN_MS: u64 = 250;
+/// … and for so long.
+const ASK_AGAIN_MS_MAX: u64 = 3_000;
+
 /// Who calls.
-pub fn authenticate(call: &Call) -> Result<Caller, Denied> {
+pub async fn authenticate(call: &Call) -> Result<Caller, Denied> {
+    match recognise(call).await {
+        Ok(caller) => {
+            let _ = call.facts.who.set(caller.user().to_owned());
+            if let Some(token) = caller.token() {
+                let _ = call.facts.token.set(token.to_owned());
+            }
+            Ok(caller)
+        }
+        Err(denied) => {
+            call.server.meters.auth_failed(denied.reason());
+            Err(denied)
+        }
+    }
+}
+
+async fn recognise(call: &Call) -> Result<Caller, Denied> {
+    if call.is_admin {
+        return Ok(Caller::administrator());
+    }
     let app = call.app();
     let credential = if app.auth_enabled() {
         credential(
@@ -37,16 +77,34 @@ pub fn authenticate(call: &Call) -> Result<Caller, Denied> {
     } else {
         Credential::None
     };
-    let caller = app
-        .authenticate(&credential, &call.peer.to_string())
-        .map_err(Denied::Refused)?;
-    let _ = call.facts.who.set(caller.user().to_owned());
-    Ok(caller)
+    admit(call, &credential).await.map_err(Denied::Refused)
+}
+
+/// Asks the core. v0.1's tool and some editors write the token file in place: for a moment it is empty, which is a
+/// valid file without tokens. Nobody is refused for good because of such a moment, and nobody let in.
+async fn admit(call: &Call, credential: &Credential) -> gfl_core::Result<Caller> {
+    let peer = call.peer.to_string();
+    let ask = || call.app().authenticate(credential, &peer);
+    let refused = match ask() {
+        Err(error) if error.kind() == Kind::Unauthenticated => error,
+        decided => return decided,
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(ASK_AGAIN_MS_MAX)
+        && call.server.tokens.is_settling()
+    {
+        tokio::time::sleep(Duration::from_millis(ASK_AGAIN_MS)).await;
+        if let Ok(caller) = ask() {
+            return Ok(caller);
+        }
+    }
+    // The first word: asked again, a challenge has been used.
+    Err(refused)
 }
 
 /// Who calls, for v1.
-pub fn for_v1(call: &Call) -> Result<Caller, Failure> {
-    authenticate(call).map_err(|denied| match denied {
+pub async fn for_v1(call: &Call) -> Result<Caller, Failure> {
+    authenticate(call).await.map_err(|denied| match denied {
         Denied::Missing => Failure::new(
             Code::Unauthenticated,
             "send a token: Authorization: Bearer <token>",
@@ -64,9 +122,9 @@ pub fn for_v1(call: &Call) -> Result<Caller, Failure> {
 }
 
 /// Who calls, for v0: its texts, word for word.
-pub fn for_v0(call: &Call) -> Result<Caller, TextFailure> {
+pub async fn for_v0(call: &Call) -> Result<Caller, TextFailure> {
     let unauthorized = |text: &str| TextFailure::new(StatusCode::UNAUTHORIZED, text);
-    authenticate(call).map_err(|denied| match denied {
+    authenticate(call).await.map_err(|denied| match denied {
         Denied::Missing => unauthorized(texts::AUTH_REQUIRED),
         Denied::Format => unauthorized(texts::AUTH_FORMAT),
         Denied::ChallengeFormat => unauthorized(texts::CHALLENGE_FORMAT),

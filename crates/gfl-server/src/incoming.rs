@@ -9,6 +9,7 @@ use gfl_core::files::{BodyBroken, BodyStream};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -29,7 +30,8 @@ enum Source {
 
 struct Inner {
     source: Source,
-    taken_bytes: u64,
+    taken_bytes: Arc<AtomicU64>,
+    counter: Option<Arc<AtomicU64>>,
     started: bool,
     ended: bool,
 }
@@ -44,6 +46,16 @@ pub struct RequestBody {
 pub struct Rest {
     inner: Option<Arc<Mutex<Inner>>>,
     declared_bytes: Option<u64>,
+}
+
+/// Counts the bytes of a body while they arrive.
+pub struct Received(Option<Arc<AtomicU64>>);
+
+impl Received {
+    /// The bytes so far; none where there is no body.
+    pub fn bytes(&self) -> Option<u64> {
+        self.0.as_ref().map(|bytes| bytes.load(Relaxed))
+    }
 }
 
 /// Why a body could not be read whole.
@@ -91,7 +103,8 @@ impl RequestBody {
     fn of(source: Source, declared_bytes: Option<u64>) -> RequestBody {
         let inner = Inner {
             source,
-            taken_bytes: 0,
+            taken_bytes: Arc::default(),
+            counter: None,
             started: false,
             ended: false,
         };
@@ -104,6 +117,19 @@ impl RequestBody {
     /// Content-Length, or zero without a body; `None` when it is chunked.
     pub fn declared_bytes(&self) -> Option<u64> {
         self.declared_bytes
+    }
+
+    /// The counter of what arrives.
+    pub fn received(&self) -> Received {
+        let inner = self.inner.as_ref();
+        Received(inner.map(|inner| Arc::clone(&lock(inner).taken_bytes)))
+    }
+
+    /// Counts what arrives there as well.
+    pub fn count_into(&self, counter: Arc<AtomicU64>) {
+        if let Some(inner) = &self.inner {
+            lock(inner).counter = Some(counter);
+        }
     }
 
     /// The part that stays with the connection.
@@ -170,7 +196,7 @@ impl Rest {
             }
             let left = self
                 .declared_bytes
-                .map(|n| n.saturating_sub(state.taken_bytes));
+                .map(|n| n.saturating_sub(state.taken_bytes.load(Relaxed)));
             // Reading now would invite a client that waits for "100 Continue" to send what nobody wants.
             if (expects_continue && !state.started) || left.is_none_or(|n| n > DRAIN_BYTES_MAX) {
                 return false;
@@ -220,7 +246,12 @@ impl Inner {
             };
             match &piece {
                 None => self.ended = true,
-                Some(Ok(bytes)) => self.taken_bytes += bytes.len() as u64,
+                Some(Ok(bytes)) => {
+                    self.taken_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                    if let Some(counter) = &self.counter {
+                        counter.fetch_add(bytes.len() as u64, Relaxed);
+                    }
+                }
                 Some(Err(_)) => {}
             }
             if let Source::Socket(body) = &self.source

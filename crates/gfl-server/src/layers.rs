@@ -3,10 +3,12 @@
 //! Knows no route.
 
 use crate::body::Body;
+use crate::facts::{Facts, logged};
 use crate::incoming::RequestBody;
 use crate::problem::Failure;
 use crate::router;
-use crate::server::{Call, Facts, Server};
+use crate::server::{Call, Server};
+use crate::tell::ended::Watch;
 use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
 use gfl_api::problem::Code;
@@ -15,12 +17,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Characters of a client's own request id.
 const REQUEST_ID_CHARS_MAX: usize = 64;
-/// Characters of a request's target in the log.
-const LOGGED_PATH_CHARS_MAX: usize = 256;
 
 impl Server {
     /// Answers a request. The flag says whether the connection can be used for another.
@@ -29,39 +28,59 @@ impl Server {
         peer: IpAddr,
         request: Request<RequestBody>,
     ) -> (Response<Body>, bool) {
-        let started = Instant::now();
+        let from = From {
+            peer,
+            is_local: peer.is_loopback() && !is_forwarded(request.headers()),
+            is_admin: false,
+        };
+        self.answer(from, request).await
+    }
+
+    /// Answers a request from the administrator's socket.
+    pub async fn handle_admin(self: &Arc<Self>, request: Request<RequestBody>) -> Response<Body> {
+        let from = From {
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            is_local: true,
+            is_admin: true,
+        };
+        self.answer(from, request).await.0
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        mut from: From,
+        request: Request<RequestBody>,
+    ) -> (Response<Body>, bool) {
         let (parts, body) = request.into_parts();
         let limits = self.limits();
-        let peer = limits.connections.trusted.client(peer, &parts.headers);
+        from.peer = limits.connections.trusted.client(from.peer, &parts.headers);
         let rest = body.rest();
         let expects_continue = parts.headers.contains_key(EXPECT);
-        let facts = Arc::new(Facts {
-            id: request_id(&parts.headers),
-            ..Facts::default()
-        });
-        let line = LogLine {
-            started,
-            peer,
-            method: parts.method.clone(),
-            path: logged_path(parts.uri.path()),
-            facts: Arc::clone(&facts),
-        };
+        let facts = Arc::new(Facts::new(request_id(&parts.headers)));
+        let target = (&parts.method, parts.uri.path());
+        let watch = Watch::new(self, from.shown(), target, body.received(), &facts);
+        let is_head = parts.method == Method::HEAD;
         let call = Call {
             server: Arc::clone(self),
-            peer,
+            peer: from.peer,
+            is_local: from.is_local,
+            is_admin: from.is_admin,
             method: parts.method,
             uri: parts.uri,
             headers: parts.headers,
             body,
-            facts,
+            facts: Arc::clone(&facts),
         };
         let mut answer = match AssertUnwindSafe(router::route(call)).catch_unwind().await {
             Ok(answer) => answer,
-            Err(panic) => panicked(panic.as_ref(), &line.facts.id),
+            Err(panic) => panicked(panic.as_ref(), &facts.id),
         };
         let reusable = rest.settle(expects_continue).await;
-        dress(&mut answer, &line.facts.id, reusable);
-        (finish(answer, line), reusable)
+        dress(&mut answer, &facts.id, reusable);
+        if is_head {
+            answer = answer.map(Body::without_bytes);
+        }
+        (watch.over(answer), reusable)
     }
 }
 
@@ -72,6 +91,8 @@ impl Server {
         let call = Call {
             server: Arc::clone(self),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            is_local: true,
+            is_admin: false,
             method,
             uri,
             headers: HeaderMap::new(),
@@ -83,6 +104,30 @@ impl Server {
     }
 }
 
+/// Where a request comes from.
+struct From {
+    peer: IpAddr,
+    is_local: bool,
+    is_admin: bool,
+}
+
+impl From {
+    /// For log and access log.
+    fn shown(&self) -> String {
+        if self.is_admin {
+            return "local".to_owned();
+        }
+        self.peer.to_string()
+    }
+}
+
+/// Whether a proxy passed it on: behind one on this machine everybody seems to be local.
+fn is_forwarded(headers: &HeaderMap) -> bool {
+    ["forwarded", "x-forwarded-for", "x-real-ip", "via"]
+        .iter()
+        .any(|name| headers.contains_key(*name))
+}
+
 /// The answer to a request whose handler panicked: a defect, told to the log and not to the client.
 fn panicked(panic: &(dyn std::any::Any + Send), request_id: &str) -> Response<Body> {
     let what = panic
@@ -90,11 +135,7 @@ fn panicked(panic: &(dyn std::any::Any + Send), request_id: &str) -> Response<Bo
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    tracing::error!(
-        request_id,
-        "a request handler panicked: {}",
-        what.escape_debug()
-    );
+    tracing::error!(request_id, "a request handler panicked: {}", logged(&what));
     Failure::new(
         Code::Internal,
         "the server has a defect; its log tells more",
@@ -125,17 +166,6 @@ fn dress(answer: &mut Response<Body>, request_id: &str, reusable: bool) {
     }
 }
 
-fn finish(answer: Response<Body>, line: LogLine) -> Response<Body> {
-    let status = answer.status();
-    let head = line.method == Method::HEAD;
-    answer.map(|body| {
-        let body = if head { body.without_bytes() } else { body };
-        body.on_end(Box::new(move |bytes, complete| {
-            line.write(status, bytes, complete)
-        }))
-    })
-}
-
 /// The client's id if it is harmless, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
     let given = headers
@@ -157,43 +187,6 @@ fn new_id() -> String {
     hex::encode(bytes)
 }
 
-/// The target without its query (v0 has paths there, others might put secrets there), fit for one line.
-fn logged_path(path: &str) -> String {
-    path.chars()
-        .take(LOGGED_PATH_CHARS_MAX)
-        .flat_map(char::escape_debug)
-        .collect()
-}
-
-/// The log line of one request.
-struct LogLine {
-    started: Instant,
-    peer: IpAddr,
-    method: Method,
-    path: String,
-    facts: Arc<Facts>,
-}
-
-impl LogLine {
-    fn write(self, status: StatusCode, bytes: u64, complete: bool) {
-        let ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let who = self
-            .facts
-            .who
-            .get()
-            .map_or_else(|| "-".to_owned(), |who| who.escape_debug().to_string());
-        let route = self.facts.route.get().copied().unwrap_or("-");
-        let (peer, method, path, request_id) =
-            (self.peer, &self.method, &self.path, &self.facts.id);
-        let status = status.as_u16();
-        if status >= 500 || !complete {
-            tracing::warn!(%peer, who, %method, route, path, status, bytes, ms, complete, request_id, "request");
-        } else {
-            tracing::info!(%peer, who, %method, route, path, status, bytes, ms, request_id, "request");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,11 +203,5 @@ mod tests {
             let made = id(bad);
             assert!(made != bad && made.len() == 16, "{bad:?} {made:?}");
         }
-    }
-
-    #[test]
-    fn paths_cannot_forge_log_lines() {
-        assert_eq!(logged_path("/a\nb\u{1b}[0m"), "/a\\nb\\u{1b}[0m");
-        assert!(logged_path(&"x".repeat(9999)).len() <= LOGGED_PATH_CHARS_MAX);
     }
 }

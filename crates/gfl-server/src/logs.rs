@@ -1,6 +1,6 @@
 //! The log: text or JSON on stderr, at the level of the configuration.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -14,10 +14,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// What is logged can be changed while it is.
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
-/// Starts logging. `level` is a level (`info`), or targets with levels (`gfl_core=debug,hyper=info`).
+/// Starts logging. `level` is a level (`info`), modules with levels (`gfl_core=debug,hyper=info`), or both.
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let (filter, handle) = reload::Layer::new(filter(level)?);
+    let (filter, handle) = reload::Layer::new(usable(level)?);
     let _ = LEVEL.set(handle);
     let log = tracing_subscriber::registry().with(filter);
     match format {
@@ -35,7 +35,7 @@ pub fn init(format: LogFormat, level: &str) -> Result<()> {
 
 /// Logs at this level from now on.
 pub fn set_level(level: &str) -> Result<()> {
-    let filter = filter(level)?;
+    let filter = usable(level)?;
     match LEVEL.get() {
         Some(handle) => handle.reload(filter).context("cannot change the log level"),
         // Nothing logs, as in tests.
@@ -43,20 +43,31 @@ pub fn set_level(level: &str) -> Result<()> {
     }
 }
 
-/// A plain level is for our own crates; libraries then only say what is wrong.
-pub fn filter(level: &str) -> Result<Targets> {
-    if let Ok(own) = level.parse::<LevelFilter>() {
-        return Ok(Targets::new()
+fn usable(level: &str) -> Result<Targets> {
+    filter(level).map_err(|why| anyhow!("server.log_level {level:?}: {why}"))
+}
+
+/// A plain level is for our own crates; libraries then only say what is wrong. What follows names modules with
+/// levels of their own. The error says what it may be.
+pub fn filter(level: &str) -> Result<Targets, &'static str> {
+    const WRONG: &str =
+        "is none of off, error, warn, info, debug, trace, and no list of modules with levels";
+    let (mut plain, mut modules) = (None, Vec::new());
+    for part in level.split(',').map(str::trim) {
+        match part.parse::<LevelFilter>() {
+            _ if part.contains('=') => modules.push(part),
+            Ok(own) if plain.is_none() => plain = Some(own),
+            // A word that is no level would be taken for the name of a module.
+            _ => return Err(WRONG),
+        }
+    }
+    let modules: Targets = modules.join(",").parse().map_err(|_| WRONG)?;
+    let base = plain.map_or_else(Targets::new, |own| {
+        Targets::new()
             .with_default(own.min(LevelFilter::WARN))
-            .with_target("gfl", own));
-    }
-    let wrong =
-        || format!("server.log_level {level:?} is none of off, error, warn, info, debug, trace");
-    // Alone, a word that is no level would be taken for the name of a target.
-    if level.split(',').any(|part| !part.contains('=')) {
-        bail!(wrong());
-    }
-    level.parse().with_context(wrong)
+            .with_target("gfl", own)
+    });
+    Ok(base.with_targets(modules))
 }
 
 #[cfg(test)]
@@ -81,6 +92,15 @@ mod tests {
                 .unwrap()
                 .would_enable("gfl_core", &Level::ERROR)
         );
-        assert!(filter("loud, please").is_err());
+        let both = filter("warn, gfl_server::transfer=info,hyper=debug").unwrap();
+        assert!(both.would_enable("gfl_server::transfer", &Level::INFO));
+        assert!(!both.would_enable("gfl_server::request", &Level::INFO));
+        assert!(both.would_enable("gfl_core", &Level::WARN));
+        assert!(
+            both.would_enable("hyper", &Level::DEBUG) && !both.would_enable("h2", &Level::INFO)
+        );
+        for bad in ["loud, please", "info,debug", "info,", "", "gfl_core=loud"] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
     }
 }

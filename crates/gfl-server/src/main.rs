@@ -5,6 +5,7 @@ use anyhow::{Context, Result};
 use gfl_core::App;
 use gfl_core::clock::SystemClock;
 use gfl_server::args::{self, Args, Asked};
+use gfl_server::first::Tell;
 use gfl_server::life::notify::{Notify, watchdog_interval};
 use gfl_server::life::reload::Reloader;
 use gfl_server::life::signals::Signals;
@@ -12,6 +13,7 @@ use gfl_server::life::{self, inherit, watchdog};
 use gfl_server::limits::{Limits, raise_descriptors};
 use gfl_server::start::{self, Plan};
 use gfl_server::{Server, allocator, first, listen, logs, ui};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,29 +42,36 @@ fn main() -> ExitCode {
             ui::err(&stderr);
             ExitCode::from(code)
         }
-        Asked::Run(args) => match run(&args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                ui::fatal(&format!("{error:#}"));
-                ExitCode::FAILURE
-            }
-        },
+        Asked::Run(args) => run(&args).unwrap_or_else(|error| {
+            ui::fatal(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }),
     }
 }
 
-fn run(args: &Args) -> Result<()> {
-    let config = start::read_config(args)?;
-    let plan = start::plan(args, config)?;
+fn run(args: &Args) -> Result<ExitCode> {
+    let mut plan = start::plan(args, start::read_config(args)?);
+    plan.look();
     if args.check {
         ui::out(&plan.describe());
-        return Ok(());
+    } else if plan.is_refused() {
+        for finding in plan.findings.iter().filter(|finding| finding.fatal) {
+            ui::fatal(&finding.to_string());
+        }
     }
+    if plan.is_refused() {
+        return Ok(ExitCode::FAILURE);
+    }
+    if !args.check {
+        start(args, &plan)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn start(args: &Args, plan: &Plan) -> Result<()> {
     logs::init(plan.log, &plan.log_level)?;
-    if plan.first_start {
-        ui::out(&first::prepare(&plan)?);
-    }
-    for warning in &plan.warnings {
-        tracing::warn!("{warning}");
+    for finding in &plan.findings {
+        tracing::warn!("{finding}");
     }
     let inherited = inherit::take()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -72,14 +81,25 @@ fn run(args: &Args) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let outcome = runtime.block_on(serve(args, plan, inherited));
+    let tell = if args.print_token || std::io::stdout().is_terminal() {
+        Tell::Shown
+    } else {
+        Tell::InFile
+    };
+    let outcome = runtime.block_on(serve(args, plan, tell, inherited));
     runtime.shutdown_timeout(Duration::from_millis(BLOCKED_MS_MAX));
     outcome
 }
 
-async fn serve(args: &Args, plan: Plan, inherited: Vec<std::net::TcpListener>) -> Result<()> {
-    // Bound before anything is opened: a second server on this address must not touch the first one's folders.
-    let listeners = listeners(&plan, inherited).await?;
+async fn serve(
+    args: &Args,
+    plan: &Plan,
+    tell: Tell,
+    inherited: Vec<std::net::TcpListener>,
+) -> Result<()> {
+    // Bound before anything is opened or written: a second server on this address must not touch the first one's
+    // folders, and an address that is taken leaves nothing behind.
+    let listeners = listeners(plan, inherited).await?;
     let address = told_address(&listeners)?;
     let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
         .await
@@ -90,6 +110,15 @@ async fn serve(args: &Args, plan: Plan, inherited: Vec<std::net::TcpListener>) -
                 plan.folders.storage_dir, plan.folders.meta_dir
             )
         })?;
+    if plan.first_start {
+        match first::prepare(plan, address, tell) {
+            Ok(told) => ui::out(&told),
+            Err(error) => {
+                app.close().await;
+                return Err(error);
+            }
+        }
+    }
     let server = Server::new(Arc::clone(&app), plan.about.clone());
     let descriptors = raise_descriptors();
     let (limits, warning) = Limits::new(&plan.server, descriptors)?;
@@ -97,20 +126,32 @@ async fn serve(args: &Args, plan: Plan, inherited: Vec<std::net::TcpListener>) -
         tracing::warn!("{warning}");
     }
     server.set_limits(limits);
+    server.set_metrics_access(plan.server.metrics);
     // Before anybody is told that it is ready: the next thing he does may be to send a signal.
     let signals = Signals::listen().context("cannot listen to signals")?;
+    let _discovery = {
+        let app = Arc::clone(&app);
+        plan.discovery.start(address, move || app.auth_enabled())
+    };
+    #[cfg(unix)]
+    let admin = listen::AdminSocket::open(&server);
     ui::out(&plan.started(address));
-    ui::err(&plan.unsafe_notes(address));
     let notify = Arc::new(Notify::from_env(format!("Listening on {address}")));
     notify.ready();
     guard(&server, &notify);
-    let reloader = Reloader::new(args.clone(), plan.server, Arc::clone(&server), descriptors);
+    let watched = Arc::clone(&server);
+    let watch = tokio::spawn(async move { watched.tokens.run().await });
+    let config = plan.server.clone();
+    let reloader = Reloader::new(args.clone(), config, Arc::clone(&server), descriptors);
     let stopped = life::until_stopped(signals, reloader, notify);
     let finished = listen::serve(listeners, Arc::clone(&server), stopped).await;
     if !finished {
         let seconds = server.limits().drain.limit_ms / 1000;
         tracing::warn!("requests still running after {seconds} s were cut off");
     }
+    watch.abort();
+    #[cfg(unix)]
+    drop(admin);
     app.close().await;
     tracing::info!("stopped");
     Ok(())

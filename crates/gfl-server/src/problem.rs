@@ -2,6 +2,7 @@
 //! The only place that says which kind is which code and status.
 
 use crate::body::Body;
+use crate::facts::logged;
 use gfl_api::problem::{CONTENT_TYPE, Code, Problem};
 use gfl_core::error::Fact;
 use gfl_core::{Error, Kind};
@@ -134,7 +135,7 @@ impl Failure {
                 request_id,
                 code = self.code.as_str(),
                 "{}: {cause}",
-                self.detail
+                logged(&self.detail)
             );
         }
     }
@@ -168,7 +169,7 @@ pub fn causes(error: &Error) -> Option<String> {
     let mut source = std::error::Error::source(error);
     let mut chain = Vec::new();
     while let Some(cause) = source {
-        chain.push(cause.to_string().escape_debug().to_string());
+        chain.push(logged(&cause.to_string()));
         source = cause.source();
     }
     (!chain.is_empty()).then(|| chain.join(": "))
@@ -211,6 +212,7 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::RangeNotSatisfiable => Code::RangeNotSatisfiable,
         Kind::StorageFull => Code::StorageFull,
         Kind::ReadOnlyStorage => Code::ReadOnlyStorage,
+        Kind::StoragePermission => Code::StoragePermission,
         Kind::Busy => Code::Busy,
         Kind::ClientGone => Code::Timeout,
         Kind::Unavailable => Code::Unavailable,
@@ -252,7 +254,7 @@ impl TextFailure {
     /// The answer as Go's `http.Error` writes it.
     pub fn into_answer(self, request_id: &str) -> Response<Body> {
         if let Some(cause) = &self.cause {
-            tracing::warn!(request_id, "{}: {cause}", self.text.escape_debug());
+            tracing::warn!(request_id, "{}: {cause}", logged(&self.text));
         }
         let mut answer = Response::new(Body::full(self.text + "\n"));
         *answer.status_mut() = self.status;
@@ -289,6 +291,7 @@ mod tests {
             ("digest-mismatch", 400),
             ("unauthenticated", 401),
             ("forbidden", 403),
+            ("storage-permission", 403),
             ("not-found", 404),
             ("upload-gone", 404),
             ("timeout", 408),

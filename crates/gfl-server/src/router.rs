@@ -3,7 +3,8 @@
 use crate::body::Body;
 use crate::problem::TextFailure;
 use crate::server::Call;
-use crate::{health, query, v0, v1};
+use crate::tell::metrics;
+use crate::{health, query, updates, v0, v1};
 use gfl_api::v0::texts;
 use http::{Response, StatusCode};
 
@@ -27,6 +28,7 @@ pub async fn route(call: Call) -> Response<Body> {
     match path.as_str() {
         "/livez" => health::live(&call),
         "/readyz" | "/healthz" => health::ready(&call).await,
+        "/metrics" => metrics::answer(&call).await,
         "/upload" => v0::upload(call).await,
         "/upload/status" => v0::upload_status(call).await,
         "/download" => v0::download(call).await,
@@ -35,10 +37,11 @@ pub async fn route(call: Call) -> Response<Body> {
         "/mkdir" => v0::mkdir(call).await,
         "/config" => v0::config(&call),
         "/auth/challenge" => v0::auth_challenge(&call),
+        updates::MANIFEST | updates::SIGNATURE => updates::answer(&call).await,
         _ => not_found(&call),
     }
 }
 
-fn not_found(call: &Call) -> Response<Body> {
+pub(crate) fn not_found(call: &Call) -> Response<Body> {
     TextFailure::new(StatusCode::NOT_FOUND, texts::PAGE_NOT_FOUND).into_answer(&call.facts.id)
 }

@@ -1,18 +1,25 @@
 //! What all requests share, and one request as handlers see it. Knows no route and no socket.
 
 use crate::budget::Budget;
+use crate::facts::Facts;
 use crate::incoming::RequestBody;
 use crate::limits::Limits;
 use crate::listen::Slots;
-use crate::problem::causes;
 use crate::readiness::Readiness;
+use crate::readiness::report::{Parts, Report};
+use crate::tell::classify::{Direction, purpose};
+use crate::tell::meters::Meters;
+use crate::tokens_watch::TokenWatch;
+use gfl_api::config::MetricsAccess;
+use gfl_api::path::FilePath;
 use gfl_core::App;
 use gfl_core::limits::BODY_BUDGET_BYTES;
 use http::{HeaderMap, Method, Uri};
 use parking_lot::RwLock;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 /// Bytes of bulk files that wait in memory to be stored, over all bulk requests.
@@ -26,17 +33,22 @@ pub struct Server {
     pub budget: Arc<Budget>,
     /// Memory of small files in bulk uploads.
     pub bulk_bytes: Arc<Semaphore>,
-    /// What v0's `/config` tells.
+    /// What everybody is told.
     pub about: About,
+    /// The state of `tokens.json`.
+    pub tokens: Arc<TokenWatch>,
+    /// Whether requests can be served.
+    pub readiness: Readiness<Arc<Report>>,
     /// Who is connected.
     pub slots: Arc<Slots>,
-    /// Whether catalog and store can be written.
-    pub readiness: Readiness,
     limits: RwLock<Arc<Limits>>,
+    /// Counters.
+    pub meters: Arc<Meters>,
+    metrics_access: RwLock<MetricsAccess>,
     draining: AtomicBool,
 }
 
-/// What v0's `/config` tells about this server.
+/// What this server tells everybody about itself: v0's `/config`, and the release it offers.
 #[derive(Debug, Clone, Default)]
 pub struct About {
     /// `server.address` of the configuration.
@@ -47,27 +59,30 @@ pub struct About {
     pub meta_dir: String,
     /// `server.tokens_file`; blank unless configured to be shown.
     pub tokens_file: String,
+    /// `server.updates_file`; its content is told, never its path.
+    pub updates_file: Option<PathBuf>,
 }
 
 impl Server {
     /// A server of `app`.
     pub fn new(app: Arc<App>, about: About) -> Arc<Server> {
-        let probed = Arc::clone(&app);
+        let tokens = Arc::new(TokenWatch::new(app.settings().tokens_file.clone()));
+        let parts = Arc::new(Parts::new(Arc::clone(&app), Arc::clone(&tokens)));
         let readiness = Readiness::new(Box::new(move || {
-            let app = Arc::clone(&probed);
-            Box::pin(async move {
-                let told = |e| format!("{e}: {}", causes(&e).unwrap_or_default());
-                app.ready().await.map_err(told)
-            })
+            let parts = Arc::clone(&parts);
+            Box::pin(async move { parts.look().await })
         }));
         Arc::new(Server {
-            app,
+            tokens,
             readiness,
-            budget: Budget::new(BODY_BUDGET_BYTES),
-            bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
-            about,
             slots: Arc::default(),
             limits: RwLock::default(),
+            app,
+            budget: Budget::new(BODY_BUDGET_BYTES),
+            bulk_bytes: Arc::new(Semaphore::new(BULK_BUDGET_BYTES)),
+            meters: Meters::new(),
+            metrics_access: RwLock::default(),
+            about,
             draining: AtomicBool::new(false),
         })
     }
@@ -81,6 +96,16 @@ impl Server {
     pub fn set_limits(&self, limits: Limits) {
         self.slots.set_limits(limits.connections.clone());
         *self.limits.write() = Arc::new(limits);
+    }
+
+    /// Who may read `/metrics`.
+    pub fn metrics_access(&self) -> MetricsAccess {
+        *self.metrics_access.read()
+    }
+
+    /// From now on these may read `/metrics`.
+    pub fn set_metrics_access(&self, access: MetricsAccess) {
+        *self.metrics_access.write() = access;
     }
 
     /// From now on the server is not ready, and finishes what runs.
@@ -101,6 +126,10 @@ pub struct Call {
     pub server: Arc<Server>,
     /// Who sent it, without port.
     pub peer: IpAddr,
+    /// It comes from this machine itself, not by way of a proxy.
+    pub is_local: bool,
+    /// It comes from the administrator's socket.
+    pub is_admin: bool,
     /// The method.
     pub method: Method,
     /// The target as it came.
@@ -111,17 +140,6 @@ pub struct Call {
     pub body: RequestBody,
     /// For the log line.
     pub facts: Arc<Facts>,
-}
-
-/// What the log line of a request tells beyond its status; filled in on the way.
-#[derive(Debug, Default)]
-pub struct Facts {
-    /// `X-Request-Id`.
-    pub id: String,
-    /// The authenticated user.
-    pub who: OnceLock<String>,
-    /// The route, without anything of the caller's in it.
-    pub route: OnceLock<&'static str>,
 }
 
 impl Call {
@@ -135,8 +153,20 @@ impl Call {
         let _ = self.facts.route.set(route);
     }
 
-    /// Takes the body out.
+    /// Names the file or folder in the log.
+    pub fn names(&self, path: &FilePath) {
+        self.facts.names(path.as_str());
+    }
+
+    /// Takes the body out. Content is counted from here on.
     pub fn take_body(&mut self) -> RequestBody {
+        let route = self.facts.route_or_none();
+        let transfer = purpose(route, &self.method, self.uri.path()).transfer;
+        if let Some(transfer) = transfer.filter(|t| t.direction == Direction::Up) {
+            let meters = &self.server.meters;
+            self.facts.moves(meters, transfer);
+            self.body.count_into(meters.bytes(transfer));
+        }
         std::mem::replace(&mut self.body, RequestBody::empty())
     }
 

@@ -6,11 +6,13 @@
 mod args;
 mod commands;
 mod config;
+mod discovery;
 mod exit;
 mod local;
 mod remote;
 mod transfer;
 mod ui;
+mod update;
 
 use args::{ArgsError, Invocation};
 use exit::Exit;
@@ -53,8 +55,9 @@ fn main() -> ExitCode {
 
 /// Runs the command until it ends or a signal ends it. Dropping it leaves everything resumable.
 async fn run(invocation: Invocation, ui: &std::sync::Arc<Ui>) -> Exit {
-    let is_transfer = invocation.command.is_transfer();
-    let command = commands::run(invocation, std::sync::Arc::clone(ui));
+    let is_continued = invocation.command.is_continued();
+    let leftovers = remote::Leftovers::default();
+    let command = commands::run(invocation, std::sync::Arc::clone(ui), leftovers.clone());
     let signal = tokio::select! {
         done = command => {
             ui.progress().end();
@@ -73,7 +76,8 @@ async fn run(invocation: Invocation, ui: &std::sync::Arc<Ui>) -> Exit {
     };
     ui.progress().end();
     ui.note("interrupted");
-    if is_transfer {
+    leftovers.remove().await;
+    if is_continued {
         ui.hint("run the same command again to continue where it stopped");
     }
     signal
@@ -130,10 +134,6 @@ fn complain(error: &ArgsError) -> ExitCode {
         }
         ArgsError::Missing(command) => {
             let _ = ui.page(args::usage_of(Some(command)));
-            Exit::Failure
-        }
-        ArgsError::NotYet(_) => {
-            ui.error(&anyhow::anyhow!("{error}"));
             Exit::Failure
         }
         ArgsError::Flag(_) => {

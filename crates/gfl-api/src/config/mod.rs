@@ -4,17 +4,21 @@
 //! the programs.
 
 mod edit;
-mod lists;
+pub mod keys;
+mod metrics;
 mod nearest;
+mod value;
 
 use crate::{
     gojson::{Node, same_key},
     path::Shown,
 };
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
+pub use metrics::MetricsAccess;
+pub use nearest::nearest;
 
-use nearest::nearest;
 use std::fmt;
+use value::Value;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +50,10 @@ pub struct ServerConfig {
     pub undo_days: u32,
     /// Percent of the disk to keep free: below it, kept files go earlier. Default 10.
     pub undo_free_percent_min: u32,
+    /// Days for which the record of changes is kept. Default 90.
+    pub event_days: u32,
+    /// Changes recorded at most; the oldest go first. Default 10000000.
+    pub event_rows_max: u32,
     /// Hours without activity after which an upload expires. Default 24.
     pub upload_expiry_hours: u32,
     /// Bytes of the largest file; 0 for no limit. Default 0.
@@ -66,6 +74,16 @@ pub struct ServerConfig {
     pub drain_seconds: u32,
     /// Seconds before that in which it says that it is not ready and still accepts. Default 0.
     pub drain_notice_seconds: u32,
+    /// Whether clients find the server in their network. None: if others than this machine can connect at all.
+    pub discovery: Option<bool>,
+    /// The name it is found under.
+    pub discovery_name: String,
+    /// The `version.json` it serves; empty for none.
+    pub updates_file: String,
+    /// Who may read `/metrics`. Default local.
+    pub metrics: MetricsAccess,
+    /// Days for which the access log is kept; 0 for none. Default 30.
+    pub access_log_days: u32,
 }
 
 /// The section `client`.
@@ -92,6 +110,8 @@ impl Default for ServerConfig {
             durability: Durability::Batch,
             undo_days: 7,
             undo_free_percent_min: 10,
+            event_days: 90,
+            event_rows_max: 10_000_000,
             upload_expiry_hours: 24,
             max_file_size: 0,
             log: LogFormat::Text,
@@ -102,6 +122,11 @@ impl Default for ServerConfig {
             trusted_proxies: Vec::new(),
             drain_seconds: 30,
             drain_notice_seconds: 0,
+            discovery: None,
+            discovery_name: crate::discovery::NAME_DEFAULT.into(),
+            updates_file: String::new(),
+            metrics: MetricsAccess::Local,
+            access_log_days: 30,
         }
     }
 }
@@ -143,14 +168,28 @@ pub enum LogFormat {
 pub struct Warning {
     /// The key with its section, such as `server.adress`.
     pub key: String,
-    /// The known key that looks most like it.
-    pub nearest: Option<&'static str>,
+    /// The known key that was probably meant: with its section where that is another one.
+    pub nearest: Option<String>,
+}
+
+impl Warning {
+    /// An unknown key of the section that has `names`. One that is known in another section was put into the
+    /// wrong one.
+    fn unknown(section: &str, key: &str, names: &[&'static str]) -> Warning {
+        let elsewhere = [("server", SERVER_KEYS), ("client", CLIENT_KEYS)]
+            .into_iter()
+            .find_map(|(section, names)| Some(format!("{section}.{}", known(key, names)?)));
+        Warning {
+            key: format!("{section}{key}"),
+            nearest: elsewhere.or_else(|| nearest(key, names).map(str::to_owned)),
+        }
+    }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "unknown setting {:?} is ignored", Shown::new(&self.key))?;
-        match self.nearest {
+        match &self.nearest {
             Some(name) => write!(f, "; did you mean {name:?}"),
             None => Ok(()),
         }
@@ -169,6 +208,8 @@ const SERVER_KEYS: &[&str] = &[
     "durability",
     "undo_days",
     "undo_free_percent_min",
+    "event_days",
+    "event_rows_max",
     "upload_expiry_hours",
     "max_file_size",
     "log",
@@ -179,6 +220,11 @@ const SERVER_KEYS: &[&str] = &[
     "trusted_proxies",
     "drain_seconds",
     "drain_notice_seconds",
+    "discovery",
+    "discovery_name",
+    "updates_file",
+    "metrics",
+    "access_log_days",
 ];
 
 impl Config {
@@ -193,10 +239,7 @@ impl Config {
             match known(key, SECTIONS) {
                 Some("server") => config.server.read(object(node, "server")?, &mut warnings)?,
                 Some("client") => config.client.read(object(node, "client")?, &mut warnings)?,
-                _ => warnings.push(Warning {
-                    key: key.clone(),
-                    nearest: nearest(key, SECTIONS),
-                }),
+                _ => warnings.push(Warning::unknown("", key, SECTIONS)),
             }
         }
         Ok((config, warnings))
@@ -248,10 +291,7 @@ impl ServerConfig {
         let default = Self::default();
         for (key, node) in members.iter().filter(|(_, node)| *node != Node::Null) {
             let Some(name) = known(key, SERVER_KEYS) else {
-                warnings.push(Warning {
-                    key: format!("server.{key}"),
-                    nearest: nearest(key, SERVER_KEYS),
-                });
+                warnings.push(Warning::unknown("server.", key, SERVER_KEYS));
                 continue;
             };
             let value = Value {
@@ -275,6 +315,8 @@ impl ServerConfig {
                 }
                 "undo_days" => self.undo_days = value.number(u32::MAX)?,
                 "undo_free_percent_min" => self.undo_free_percent_min = value.number(100)?,
+                "event_days" => self.event_days = value.number(u32::MAX)?,
+                "event_rows_max" => self.event_rows_max = value.number(u32::MAX)?,
                 "upload_expiry_hours" => self.upload_expiry_hours = value.number(u32::MAX)?,
                 "max_file_size" => self.max_file_size = value.number(u64::MAX)?,
                 "log" => {
@@ -289,6 +331,11 @@ impl ServerConfig {
                 "trusted_proxies" => self.trusted_proxies = value.texts()?,
                 "drain_seconds" => self.drain_seconds = value.number(u32::MAX)?,
                 "drain_notice_seconds" => self.drain_notice_seconds = value.number(u32::MAX)?,
+                "discovery" => self.discovery = Some(value.boolean()?),
+                "discovery_name" => self.discovery_name = value.text_or(&default.discovery_name)?,
+                "updates_file" => self.updates_file = value.text_or("")?,
+                "metrics" => self.metrics = value.choice(MetricsAccess::CHOICES)?,
+                "access_log_days" => self.access_log_days = value.number(u32::MAX)?,
                 _ => self.show_paths_in_config = value.boolean()?,
             }
         }
@@ -319,10 +366,7 @@ impl ClientConfig {
         let default = Self::default();
         for (key, node) in members.iter().filter(|(_, node)| *node != Node::Null) {
             let Some(name) = known(key, CLIENT_KEYS) else {
-                warnings.push(Warning {
-                    key: format!("client.{key}"),
-                    nearest: nearest(key, CLIENT_KEYS),
-                });
+                warnings.push(Warning::unknown("client.", key, CLIENT_KEYS));
                 continue;
             };
             let value = Value {
@@ -341,69 +385,6 @@ impl ClientConfig {
             }
         }
         Ok(())
-    }
-}
-
-/// A value with the name of its key for messages.
-struct Value<'a> {
-    key: String,
-    node: &'a Node,
-}
-
-impl Value<'_> {
-    fn wrong<T>(&self, expected: &'static str) -> Result<T, ConfigError> {
-        Err(ConfigError::WrongType {
-            key: self.key.clone(),
-            expected,
-            found: self.node.kind(),
-        })
-    }
-
-    /// A text, or the default for an empty one.
-    fn text_or(&self, default: &str) -> Result<String, ConfigError> {
-        match self.node {
-            Node::Text(text) if text.is_empty() => Ok(default.to_owned()),
-            Node::Text(text) => Ok(text.clone()),
-            _ => self.wrong("a string"),
-        }
-    }
-
-    fn boolean(&self) -> Result<bool, ConfigError> {
-        match self.node {
-            Node::Bool(value) => Ok(*value),
-            _ => self.wrong("true or false"),
-        }
-    }
-
-    fn number<T: TryFrom<u64> + Into<u64>>(&self, max: T) -> Result<T, ConfigError> {
-        let max: u64 = max.into();
-        match self.node {
-            Node::Number(n) => {
-                let fits = n
-                    .as_u64()
-                    .filter(|n| *n <= max)
-                    .and_then(|n| T::try_from(n).ok());
-                fits.ok_or_else(|| ConfigError::OutOfRange {
-                    key: self.key.clone(),
-                    max,
-                })
-            }
-            _ => self.wrong("a whole number"),
-        }
-    }
-
-    fn choice<T: Copy>(&self, choices: &[(&'static str, T)]) -> Result<T, ConfigError> {
-        let Node::Text(text) = self.node else {
-            return self.wrong("a string");
-        };
-        let found = choices.iter().find(|(name, _)| same_key(text, name));
-        found
-            .map(|(_, value)| *value)
-            .ok_or_else(|| ConfigError::NoSuchChoice {
-                key: self.key.clone(),
-                value: Shown::new(text),
-                choices: choices.iter().map(|(name, _)| *name).collect(),
-            })
     }
 }
 

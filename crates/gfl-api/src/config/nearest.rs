@@ -1,7 +1,7 @@
 //! Which known name a mistyped one was probably meant to be.
 
 /// The name that differs least, if it differs little enough to be meant.
-pub(super) fn nearest(key: &str, names: &[&'static str]) -> Option<&'static str> {
+pub fn nearest(key: &str, names: &[&'static str]) -> Option<&'static str> {
     let key = key.to_lowercase();
     if key.len() > 64 {
         return None;

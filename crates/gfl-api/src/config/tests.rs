@@ -66,15 +66,17 @@ fn keys_in_any_case_and_the_last_holds() {
 #[test]
 fn every_new_key() {
     let config = parse(
-        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"upload_expiry_hours":48,
+        r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"event_days":30,"event_rows_max":1000,"upload_expiry_hours":48,
             "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true,
             "connections_max":9,"connections_per_address_max":0,"trusted_proxies":["10.0.0.0/8","::1"],
-            "drain_seconds":5,"drain_notice_seconds":6}}"#,
+            "drain_seconds":5,"drain_notice_seconds":6,"metrics":"permission","access_log_days":3}}"#,
     );
     let want = ServerConfig {
         durability: Durability::Strict,
         undo_days: 0,
         undo_free_percent_min: 5,
+        event_days: 30,
+        event_rows_max: 1000,
         upload_expiry_hours: 48,
         max_file_size: 1 << 40,
         log: LogFormat::Json,
@@ -85,6 +87,8 @@ fn every_new_key() {
         trusted_proxies: vec!["10.0.0.0/8".into(), "::1".into()],
         drain_seconds: 5,
         drain_notice_seconds: 6,
+        metrics: MetricsAccess::Permission,
+        access_log_days: 3,
         ..ServerConfig::default()
     };
     assert_eq!(config.server, want);
@@ -92,7 +96,8 @@ fn every_new_key() {
 
 #[test]
 fn unknown_keys_are_named() {
-    let text = r#"{"server":{"adress":"x","frobnicate":{}},"client":{"tokens":1},"sever":{},"$schema":""}"#;
+    let text = r#"{"server":{"adress":"x","frobnicate":{}},"client":{"tokens":1,"Storage_Dir":"x"},
+        "sever":{},"$schema":"","tokens_file":"t"}"#;
     let (_, warnings) = Config::parse(text).unwrap();
     let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -101,8 +106,10 @@ fn unknown_keys_are_named() {
             r#"unknown setting "server.adress" is ignored; did you mean "address""#,
             r#"unknown setting "server.frobnicate" is ignored"#,
             r#"unknown setting "client.tokens" is ignored; did you mean "token""#,
+            r#"unknown setting "client.Storage_Dir" is ignored; did you mean "server.storage_dir""#,
             r#"unknown setting "sever" is ignored; did you mean "server""#,
             r#"unknown setting "$schema" is ignored"#,
+            r#"unknown setting "tokens_file" is ignored; did you mean "server.tokens_file""#,
         ]
     );
 }

@@ -58,6 +58,9 @@ pub struct Rule {
     pub permissions: Vec<String>,
 }
 
+/// The user name of [`Caller::administrator`]. In a token file it would be somebody else with the same name.
+const ADMINISTRATOR: &str = "@admin";
+
 /// An authenticated subject. No verb of the core can be called without one.
 #[derive(Debug, Clone)]
 pub struct Caller {
@@ -84,6 +87,16 @@ impl Caller {
             expires_ms,
             rules: rules.into(),
         }
+    }
+
+    /// The administrator of this machine: whoever can open the administrator's socket or the catalog itself.
+    pub fn administrator() -> Caller {
+        let all = Rule {
+            prefix: FilePath::root(),
+            allow: true,
+            permissions: vec!["*".to_owned(), "admin".to_owned()],
+        };
+        Caller::new(ADMINISTRATOR, None, "local", None, vec![all])
     }
 
     /// The user's name; `anonymous` when authentication is off.

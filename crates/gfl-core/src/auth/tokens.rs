@@ -4,6 +4,7 @@ use super::challenge::{Challenge, Challenges};
 use super::{Caller, Credential, Rule};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::gauges::TokenCounts;
 use gfl_api::path::FilePath;
 use gfl_api::tokens::{TokenFile, TokenRecord, TokenStatus, challenge_response, ct_eq, hash_token};
 use parking_lot::Mutex;
@@ -66,6 +67,16 @@ impl Tokens {
 
     pub(crate) fn challenge(&self, clock: &dyn Clock) -> Result<Challenge> {
         self.challenges.issue(clock)
+    }
+
+    /// How many there are; none when authentication is off or the file cannot be read.
+    pub(crate) fn counts(&self, now_ms: i64) -> Option<TokenCounts> {
+        let file = self.current(self.path.as_ref()?, now_ms).ok()?;
+        let mut counts = TokenCounts::default();
+        for record in &file.tokens {
+            counts.add(record.status(now_ms));
+        }
+        Some(counts)
     }
 
     /// Who this is.

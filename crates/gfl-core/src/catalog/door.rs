@@ -23,10 +23,13 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+pub(super) use super::counters::Counters;
+pub use super::counters::Stats;
+use super::counters::Waiting;
 pub use super::migrate::Migration;
 pub use super::value::{Row, Value};
 use super::{migrate, postgres, sqlite};
@@ -157,6 +160,38 @@ impl Db {
         }
     }
 
+    /// What is damaged, by the engine's own check of a single file's structure; empty when nothing is. PostgreSQL
+    /// watches over its files itself: there it only says that the server answers.
+    ///
+    /// # Errors
+    /// The check itself could not be made.
+    pub async fn check(&self) -> Result<Vec<String>, DbError> {
+        let sqlite = matches!(self.0.engine, Engine::Sqlite(_));
+        let sql = if sqlite {
+            "PRAGMA quick_check(20)"
+        } else {
+            "SELECT CAST('ok' AS TEXT)"
+        };
+        self.read("check", sql, |tx, sql| {
+            Box::pin(async move {
+                let rows = tx.rows(sql, &[]).await?;
+                let lines: Result<Vec<String>, DbError> =
+                    rows.iter().map(|row| row.text(0)).collect();
+                Ok(lines?.into_iter().filter(|line| line != "ok").collect())
+            })
+        })
+        .await
+    }
+
+    /// The version the schema is at.
+    ///
+    /// # Errors
+    /// [`DbErrorKind::Internal`] when it never was migrated.
+    pub async fn schema(&self) -> Result<u32, DbError> {
+        self.read("schema", (), |tx, ()| Box::pin(migrate::version(tx)))
+            .await
+    }
+
     /// `"sqlite"` or `"postgres"`, for logs and metrics; never for choosing a query.
     pub fn engine(&self) -> &'static str {
         match self.0.engine {
@@ -165,15 +200,14 @@ impl Db {
         }
     }
 
+    /// Transactions that wait or run now.
+    pub fn waiting(&self) -> u64 {
+        self.0.counters.waiting.load(Ordering::Relaxed)
+    }
+
     /// What this engine has done since it was opened.
     pub fn stats(&self) -> Stats {
-        let counters = &self.0.counters;
-        Stats {
-            reads: counters.reads.load(Ordering::Relaxed),
-            writes: counters.writes.load(Ordering::Relaxed),
-            commits: counters.commits.load(Ordering::Relaxed),
-            retries: counters.retries.load(Ordering::Relaxed),
-        }
+        self.0.counters.stats()
     }
 
     /// Everything generic ends here, so that the engines compile once and not per query.
@@ -202,6 +236,7 @@ impl Db {
             Mode::Write | Mode::Migrate => &self.0.counters.writes,
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting::begin(&self.0.counters);
         match &self.0.engine {
             Engine::Sqlite(engine) => engine.run(mode, name, work).await,
             Engine::Postgres(engine) => engine.run(mode, name, work).await,
@@ -221,27 +256,6 @@ impl fmt::Debug for Db {
             .field("engine", &self.engine())
             .finish_non_exhaustive()
     }
-}
-
-/// Counters since the engine was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stats {
-    /// Read transactions asked for.
-    pub reads: u64,
-    /// Write transactions asked for.
-    pub writes: u64,
-    /// Commits that the engine acknowledged. On SQLite one commit carries a group of writes.
-    pub commits: u64,
-    /// Transactions begun again after a serialisation failure or a lost connection.
-    pub retries: u64,
-}
-
-#[derive(Default)]
-pub(super) struct Counters {
-    reads: AtomicU64,
-    writes: AtomicU64,
-    pub(super) commits: AtomicU64,
-    pub(super) retries: AtomicU64,
 }
 
 /// What kind of transaction an engine is asked for.

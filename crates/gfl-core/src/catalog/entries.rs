@@ -1,7 +1,10 @@
 //! Table `entry`: what names stand for, keyed by (parent, name bytes).
+//!
+//! A directory that a person removed keeps its row, marked *gone*, while something kept for undo was in it: that
+//! is found by the row's id.
 
 use super::versions::{self, VersionRow};
-use super::{Tx, Value, key_column};
+use super::{Tx, Value, kept, key_column};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use gfl_api::limits::PATH_DEPTH_MAX;
@@ -23,6 +26,8 @@ pub struct EntryRow {
     pub parent: i64,
     /// Directory or file.
     pub is_dir: bool,
+    /// A directory that is no more, and that this was recorded of.
+    pub gone: bool,
     /// Current version of a file.
     pub version: Option<Key>,
 }
@@ -36,11 +41,37 @@ pub struct Known {
     pub version: Option<VersionRow>,
 }
 
+/// Values of the column `kind`.
+const DIR: i64 = 0;
+const FILE: i64 = 1;
+const GONE: i64 = 2;
+
+impl EntryRow {
+    fn new(id: i64, parent: i64, kind: i64, version: Option<&str>) -> Result<EntryRow> {
+        Ok(EntryRow {
+            id,
+            parent,
+            is_dir: kind != FILE,
+            gone: kind == GONE,
+            version: version.map(key_column).transpose()?,
+        })
+    }
+
+    fn kind(&self) -> i64 {
+        match (self.is_dir, self.gone) {
+            (false, _) => FILE,
+            (true, false) => DIR,
+            (true, true) => GONE,
+        }
+    }
+}
+
 fn root_row() -> EntryRow {
     EntryRow {
         id: ROOT,
         parent: 0,
         is_dir: true,
+        gone: false,
         version: None,
     }
 }
@@ -54,12 +85,12 @@ pub async fn child(tx: &mut Tx<'_>, parent: i64, name: &str) -> Result<Option<En
         )
         .await?;
     row.map(|row| {
-        Ok(EntryRow {
-            id: row.int(0)?,
+        EntryRow::new(
+            row.int(0)?,
             parent,
-            is_dir: row.int(1)? == 0,
-            version: row.opt_text(2)?.map(|t| key_column(&t)).transpose()?,
-        })
+            row.int(1)?,
+            row.opt_text(2)?.as_deref(),
+        )
     })
     .transpose()
 }
@@ -110,15 +141,19 @@ pub async fn by_id(tx: &mut Tx<'_>, id: i64) -> Result<Option<(EntryRow, String)
         .await?;
     row.map(|row| {
         let name = String::from_utf8(row.bytes(1)?).map_err(|_| malformed())?;
-        let entry = EntryRow {
-            id,
-            parent: row.int(0)?,
-            is_dir: row.int(2)? == 0,
-            version: row.opt_text(3)?.map(|t| key_column(&t)).transpose()?,
-        };
+        let version = row.opt_text(3)?;
+        let entry = EntryRow::new(id, row.int(0)?, row.int(2)?, version.as_deref())?;
         Ok((entry, name))
     })
     .transpose()
+}
+
+/// When a row was made, unix ms.
+pub async fn created_ms(tx: &mut Tx<'_>, id: i64) -> Result<Option<i64>> {
+    let row = tx
+        .row("SELECT created_ms FROM entry WHERE id = $1", &[id.into()])
+        .await?;
+    row.map(|row| Ok(row.int(0)?)).transpose()
 }
 
 /// Where an entry is now; `None` when it is gone, or inside something deleted.
@@ -177,7 +212,7 @@ pub async fn put_back(tx: &mut Tx<'_>, row: &EntryRow, name: &str, now_ms: i64) 
             row.id.into(),
             row.parent.into(),
             name.as_bytes().into(),
-            i64::from(!row.is_dir).into(),
+            row.kind().into(),
             opt(row.version.as_ref()),
             now_ms.into(),
         ],
@@ -193,14 +228,23 @@ pub async fn remove(tx: &mut Tx<'_>, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Gives an entry another place; everything below comes along. A stale row at the target (its file is
-/// gone from the tree) makes way.
+/// Gives an entry another place; everything below comes along. A stale row at the target (what it stands for is
+/// gone from the tree) makes way: a directory's is swept with the rows below it, and what was kept in it is found
+/// in what takes its name.
 pub async fn relocate(tx: &mut Tx<'_>, id: i64, parent: i64, name: &str) -> Result<()> {
-    tx.exec(
-        "DELETE FROM entry WHERE parent = $1 AND name = $2 AND id <> $3",
-        &[parent.into(), name.as_bytes().into(), id.into()],
-    )
-    .await?;
+    match child(tx, parent, name).await? {
+        Some(stale) if stale.id == id => {}
+        Some(stale) if stale.is_dir => {
+            kept::hand_over(tx, stale.id, id).await?;
+            place(tx, stale.id, SWEEP, &stale.id.to_string()).await?;
+        }
+        Some(stale) => remove(tx, stale.id).await?,
+        None => {}
+    }
+    place(tx, id, parent, name).await
+}
+
+async fn place(tx: &mut Tx<'_>, id: i64, parent: i64, name: &str) -> Result<()> {
     tx.exec(
         "UPDATE entry SET parent = $2, name = $3 WHERE id = $1",
         &[id.into(), parent.into(), name.as_bytes().into()],
@@ -209,29 +253,39 @@ pub async fn relocate(tx: &mut Tx<'_>, id: i64, parent: i64, name: &str) -> Resu
     Ok(())
 }
 
-/// File rows of a directory from one name to another (inclusive), with their versions, by name.
-pub async fn files_between(
+/// Rows of a directory after one name (exclusive) up to another (inclusive; `None`: to the end), by name, files
+/// with their versions.
+pub async fn between(
     tx: &mut Tx<'_>,
     parent: i64,
-    first: &str,
-    last: &str,
+    after: &str,
+    last: Option<&str>,
     limit: usize,
-) -> Result<Vec<(Vec<u8>, VersionRow)>> {
+) -> Result<Vec<(Vec<u8>, Option<VersionRow>)>> {
+    // No name in UTF-8 has such a byte. A bound in every case, so that the index ends the search.
+    let last = last.map_or(&[0xff][..], str::as_bytes);
     let rows = tx
         .rows(
             "SELECT e.name, v.id, v.entry, v.size, v.b3, v.sha256, v.mtime_ns, v.mode, v.owner, \
-             v.uploaded_ms, v.ino, v.ctime_ns FROM entry e JOIN version v ON v.id = e.version \
-             WHERE e.parent = $1 AND e.name >= $2 AND e.name <= $3 ORDER BY e.name LIMIT $4",
+             v.uploaded_ms, v.ino, v.ctime_ns FROM entry e LEFT JOIN version v ON v.id = e.version \
+             WHERE e.parent = $1 AND e.name > $2 AND e.name <= $3 AND e.kind <> 2 \
+             ORDER BY e.name LIMIT $4",
             &[
                 parent.into(),
-                first.as_bytes().into(),
-                last.as_bytes().into(),
+                after.as_bytes().into(),
+                last.into(),
                 i64::try_from(limit).unwrap_or(i64::MAX).into(),
             ],
         )
         .await?;
     rows.iter()
-        .map(|row| Ok((row.bytes(0)?, VersionRow::read(row, 1)?)))
+        .map(|row| {
+            let version = match row.opt_text(1)? {
+                Some(_) => Some(VersionRow::read(row, 1)?),
+                None => None,
+            };
+            Ok((row.bytes(0)?, version))
+        })
         .collect()
 }
 
@@ -244,8 +298,87 @@ pub async fn some_children(tx: &mut Tx<'_>, parent: i64, limit: i64) -> Result<V
         )
         .await?;
     rows.iter()
-        .map(|row| Ok((row.int(0)?, row.int(1)? == 0)))
+        .map(|row| Ok((row.int(0)?, row.int(1)? != FILE)))
         .collect()
+}
+
+/// Children that are not gone: (id, is directory).
+async fn living_children(tx: &mut Tx<'_>, parent: i64, limit: i64) -> Result<Vec<(i64, bool)>> {
+    let rows = tx
+        .rows(
+            "SELECT id, kind FROM entry WHERE parent = $1 AND kind <> 2 LIMIT $2",
+            &[parent.into(), limit.into()],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((row.int(0)?, row.int(1)? != FILE)))
+        .collect()
+}
+
+/// Whether there are rows below this one, gone ones aside.
+pub async fn has_below(tx: &mut Tx<'_>, id: i64) -> Result<bool> {
+    Ok(!living_children(tx, id, 1).await?.is_empty())
+}
+
+/// Removes rows below one whose directory is no more, at most so many; true when none was left. Nothing else
+/// refers to the versions of such files.
+pub async fn forget_below(tx: &mut Tx<'_>, top: i64, at_most: i64) -> Result<bool> {
+    let mut left = at_most;
+    let mut way = vec![top];
+    while let Some(&at) = way.last() {
+        if left <= 0 {
+            return Ok(false);
+        }
+        let children = living_children(tx, at, left).await?;
+        let dir = children.iter().find(|(_, is_dir)| *is_dir).copied();
+        for (file, _) in children.iter().filter(|(_, is_dir)| !is_dir) {
+            versions::remove_current_of(tx, *file).await?;
+            remove(tx, *file).await?;
+            left -= 1;
+        }
+        match dir {
+            Some((dir, _)) => way.push(dir),
+            // Files only, and maybe more of them.
+            None if !children.is_empty() => {}
+            None => {
+                way.pop();
+                if at != top {
+                    close_dir(tx, at).await?;
+                    left -= 1;
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// A directory is no more: its row goes, or is marked gone while something kept was in it.
+pub async fn close_dir(tx: &mut Tx<'_>, id: i64) -> Result<()> {
+    if kept::any_in(tx, id).await? || !some_children(tx, id, 1).await?.is_empty() {
+        tx.exec("UPDATE entry SET kind = 2 WHERE id = $1", &[id.into()])
+            .await?;
+        return Ok(());
+    }
+    remove(tx, id).await
+}
+
+/// Something kept that was in a directory is no more: a gone directory that was only left for it goes too.
+pub async fn drop_gone(tx: &mut Tx<'_>, id: i64) -> Result<()> {
+    let mut at = id;
+    loop {
+        let row = tx
+            .row(
+                "SELECT parent FROM entry WHERE id = $1 AND kind = 2",
+                &[at.into()],
+            )
+            .await?;
+        let Some(row) = row else { return Ok(()) };
+        if kept::any_in(tx, at).await? || !some_children(tx, at, 1).await?.is_empty() {
+            return Ok(());
+        }
+        remove(tx, at).await?;
+        at = row.int(0)?;
+    }
 }
 
 fn opt(key: Option<&Key>) -> Value {

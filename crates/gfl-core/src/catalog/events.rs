@@ -79,6 +79,49 @@ pub async fn unrecord(tx: &mut Tx<'_>, id: i64) -> Result<()> {
     Ok(())
 }
 
+/// Which events may go.
+#[derive(Debug, Clone)]
+pub struct Outdated {
+    /// Those from before this time, unix ms …
+    pub before_ms: i64,
+    /// … and those that this many came after …
+    pub rows_max: i64,
+    /// … but none from this id on: somebody has still to read it.
+    pub keep_from: i64,
+}
+
+/// Forgets the oldest events that may go, at most `limit`; returns how many went.
+pub async fn forget(tx: &mut Tx<'_>, outdated: &Outdated, limit: i64) -> Result<i64> {
+    let newest = tx
+        .row(
+            "SELECT CAST(COALESCE(MAX(id), 0) AS BIGINT) FROM event",
+            &[],
+        )
+        .await?
+        .map_or(Ok(0), |row| row.int(0))?;
+    let surplus = newest.saturating_sub(outdated.rows_max);
+    let oldest = tx
+        .rows(
+            "SELECT id, at_ms FROM event WHERE id < $1 ORDER BY id LIMIT $2",
+            &[outdated.keep_from.into(), limit.into()],
+        )
+        .await?;
+    // In the order of ids. One that a clock gone wrong dated into the future goes with those after it.
+    let mut count = 0;
+    let mut last = None;
+    for (n, row) in (1..).zip(&oldest) {
+        let id = row.int(0)?;
+        if id <= surplus || row.int(1)? < outdated.before_ms {
+            (count, last) = (n, Some(id));
+        }
+    }
+    if let Some(last) = last {
+        tx.exec("DELETE FROM event WHERE id <= $1", &[last.into()])
+            .await?;
+    }
+    Ok(count)
+}
+
 /// How many events of a kind there are (tests, `doctor`).
 pub async fn count(tx: &mut Tx<'_>, kind: EventKind) -> Result<i64> {
     let row = tx

@@ -3,7 +3,7 @@
 use super::entries::LIMBO;
 use super::{Row, Tx, Value, ino_from_sql, ino_to_sql, key_column};
 use crate::error::{Error, Kind, Result};
-use crate::files::KeptReason;
+use crate::files::{KeptReason, VersionMark};
 use crate::id::Key;
 
 /// A row.
@@ -27,6 +27,27 @@ pub struct KeptRow {
     pub retired_ms: i64,
     /// By whom.
     pub by: String,
+}
+
+impl KeptRow {
+    /// Its place in a list of versions.
+    pub(crate) fn mark(&self) -> VersionMark {
+        VersionMark {
+            retired_ms: Some(self.retired_ms),
+            id: self.id.clone(),
+        }
+    }
+}
+
+/// The bounds of what is older than a place in a list; what is current is newer than everything kept.
+fn older_than(after: Option<&VersionMark>) -> [Value; 2] {
+    match after {
+        Some(VersionMark {
+            retired_ms: Some(ms),
+            id,
+        }) => [(*ms).into(), id.as_str().into()],
+        _ => [i64::MAX.into(), "".into()],
+    }
 }
 
 fn reason_to_sql(reason: KeptReason) -> i64 {
@@ -95,13 +116,21 @@ pub async fn get(tx: &mut Tx<'_>, id: &Key) -> Result<Option<KeptRow>> {
     row.as_ref().map(read).transpose()
 }
 
-/// What is kept of one name, newest first.
-pub async fn of_name(tx: &mut Tx<'_>, parent: i64, name: &str, limit: i64) -> Result<Vec<KeptRow>> {
+/// What is kept of one name after a place in the list, newest first.
+pub async fn of_name(
+    tx: &mut Tx<'_>,
+    parent: i64,
+    name: &str,
+    after: Option<&VersionMark>,
+    limit: i64,
+) -> Result<Vec<KeptRow>> {
+    let [ms, id] = older_than(after);
     let rows = tx
         .rows(
             "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
-             WHERE parent = $1 AND name = $2 ORDER BY retired_ms DESC, id DESC LIMIT $3",
-            &[parent.into(), name.as_bytes().into(), limit.into()],
+             WHERE parent = $1 AND name = $2 AND (retired_ms, id) < ($3, $4) \
+             ORDER BY retired_ms DESC, id DESC LIMIT $5",
+            &[parent.into(), name.as_bytes().into(), ms, id, limit.into()],
         )
         .await?;
     rows.iter().map(read).collect()
@@ -119,16 +148,44 @@ pub async fn last_deleted(tx: &mut Tx<'_>, parent: i64, name: &str) -> Result<Op
     row.as_ref().map(read).transpose()
 }
 
-/// Deleted things directly inside a directory, newest first.
-pub async fn deleted_in(tx: &mut Tx<'_>, parent: i64, limit: i64) -> Result<Vec<KeptRow>> {
+/// Deleted things directly inside a directory after a place in the list, newest first.
+pub async fn deleted_in(
+    tx: &mut Tx<'_>,
+    parent: i64,
+    after: Option<&VersionMark>,
+    limit: i64,
+) -> Result<Vec<KeptRow>> {
+    let [ms, id] = older_than(after);
     let rows = tx
         .rows(
             "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
-             WHERE parent = $1 AND reason = 1 ORDER BY retired_ms DESC, id DESC LIMIT $2",
-            &[parent.into(), limit.into()],
+             WHERE parent = $1 AND reason = 1 AND (retired_ms, id) < ($2, $3) \
+             ORDER BY retired_ms DESC, id DESC LIMIT $4",
+            &[parent.into(), ms, id, limit.into()],
         )
         .await?;
     rows.iter().map(read).collect()
+}
+
+/// Whether something kept was in a directory.
+pub async fn any_in(tx: &mut Tx<'_>, parent: i64) -> Result<bool> {
+    let row = tx
+        .row(
+            "SELECT 1 FROM kept WHERE parent = $1 LIMIT 1",
+            &[parent.into()],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+/// What was in one directory is found in another from now on.
+pub async fn hand_over(tx: &mut Tx<'_>, from: i64, to: i64) -> Result<()> {
+    tx.exec(
+        "UPDATE kept SET parent = $2 WHERE parent = $1",
+        &[from.into(), to.into()],
+    )
+    .await?;
+    Ok(())
 }
 
 /// The oldest rows retired before a time.

@@ -17,6 +17,17 @@ pub struct Migration {
     pub sql: &'static str,
 }
 
+/// The last step that was applied; an error when there is no such table.
+pub(super) async fn version(tx: &mut Tx<'_>) -> Result<u32, DbError> {
+    let last = tx
+        .row(
+            "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM gfl_schema",
+            &[],
+        )
+        .await?;
+    last.map_or(Ok(0), |row| row.u32(0))
+}
+
 /// Refuses a list that is not 1, 2, 3...
 pub(super) fn check_order(migrations: &[Migration]) -> Result<(), DbError> {
     for (expected, migration) in (1..).zip(migrations) {

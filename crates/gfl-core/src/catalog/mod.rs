@@ -3,12 +3,14 @@
 //! The functions of the table files are statements with names. They decide nothing: what may be
 //! written when is decided in `files/`, inside one named transaction.
 
+mod counters;
 pub mod door;
 mod migrate;
 mod postgres;
 mod sqlite;
 mod value;
 
+pub mod access;
 pub mod entries;
 pub mod events;
 pub mod intents;
@@ -21,11 +23,18 @@ pub use door::{BoxFuture, Db, DbError, DbErrorKind, Migration, Row, SyncMode, Tx
 use crate::error::{Error, Kind};
 
 /// The schema's history, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "files",
-    sql: include_str!("migrations/0001_files.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "files",
+        sql: include_str!("migrations/0001_files.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "access",
+        sql: include_str!("migrations/0002_access.sql"),
+    },
+];
 
 impl From<DbError> for Error {
     fn from(error: DbError) -> Error {

@@ -206,6 +206,31 @@ pub async fn receiving_for(
     rows.iter().map(read).collect()
 }
 
+/// The newest open native session of the same owner with the same path, length and fingerprint. Without a
+/// fingerprint none is the same.
+pub async fn same_as(tx: &mut Tx<'_>, u: &UploadRow) -> Result<Option<UploadRow>> {
+    let Some(fingerprint) = &u.fingerprint else {
+        return Ok(None);
+    };
+    // Lengths are never negative: that stands for an unknown one, which SQL's `=` does not find.
+    let length = u.length.map(Value::u64).transpose()?;
+    let row = tx
+        .row(
+            select!(
+                "WHERE owner = $1 AND path = $2 AND state = 0 AND origin = 0 AND fingerprint = $3 \
+                 AND COALESCE(length, -1) = $4 ORDER BY created_ms DESC, id LIMIT 1"
+            ),
+            &[
+                u.owner.as_str().into(),
+                u.path.as_str().into(),
+                fingerprint.as_str().into(),
+                length.unwrap_or(Value::Int(-1)),
+            ],
+        )
+        .await?;
+    row.as_ref().map(read).transpose()
+}
+
 /// An owner's native sessions after an id.
 pub async fn of_owner(
     tx: &mut Tx<'_>,

@@ -129,10 +129,13 @@ pub async fn remove(tx: &mut Tx<'_>, id: &Key) -> Result<()> {
     Ok(())
 }
 
-/// Removes the versions of an entry that nothing keeps.
-pub async fn remove_of_entry(tx: &mut Tx<'_>, entry: i64) -> Result<()> {
-    tx.exec("DELETE FROM version WHERE entry = $1", &[entry.into()])
-        .await?;
+/// Removes the version that an entry names.
+pub async fn remove_current_of(tx: &mut Tx<'_>, entry: i64) -> Result<()> {
+    tx.exec(
+        "DELETE FROM version WHERE id = (SELECT version FROM entry WHERE id = $1)",
+        &[entry.into()],
+    )
+    .await?;
     Ok(())
 }
 
@@ -144,6 +147,22 @@ pub async fn set_stamp(tx: &mut Tx<'_>, id: &Key, ino: u64, ctime_ns: Option<i64
     )
     .await?;
     Ok(())
+}
+
+/// A link is back: its path's version is the file that it leads to now, with other content unless size and time say
+/// that it is the same.
+pub async fn follow(tx: &mut Tx<'_>, id: &Key, to: &Stamp) -> Result<()> {
+    tx.exec(
+        "UPDATE version SET b3 = NULL, sha256 = NULL WHERE id = $1 AND (size <> $2 OR mtime_ns <> $3)",
+        &[id.as_str().into(), Value::u64(to.size)?, to.mtime_ns.into()],
+    )
+    .await?;
+    tx.exec(
+        "UPDATE version SET size = $2, mtime_ns = $3 WHERE id = $1",
+        &[id.as_str().into(), Value::u64(to.size)?, to.mtime_ns.into()],
+    )
+    .await?;
+    set_stamp(tx, id, to.ino, Some(to.ctime_ns)).await
 }
 
 /// Records a root (and SHA-256) found by reading the content.

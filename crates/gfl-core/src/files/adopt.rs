@@ -1,5 +1,5 @@
 //! What people change by hand becomes history too: new files get a version and a hash, edited files a
-//! new version, removed files an event. Happens beside requests, one file after the other, for paths
+//! new version, removed files and folders an event. Happens beside requests, one file after the other, for paths
 //! that were noticed when somebody looked.
 
 use super::look::{Looked, LookedFile};
@@ -12,8 +12,8 @@ use crate::catalog::versions::{self, Fit, VersionRow};
 use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::limits::{ADOPTION_QUEUE_MAX, IO_BYTES_MAX};
-use crate::store::{Content, Place};
+use crate::limits::{ADOPTION_QUEUE_MAX, IO_BYTES_MAX, PRUNE_BATCH};
+use crate::store::{Content, Found, Place};
 use gfl_api::path::FilePath;
 use gfl_api::tree::{Root, TreeHasher};
 use parking_lot::Mutex;
@@ -41,6 +41,11 @@ impl Noticed {
             drop(queue);
             self.more.notify_one();
         }
+    }
+
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.queue.lock().order.len()
     }
 
     fn pop(&self) -> Option<FilePath> {
@@ -80,7 +85,7 @@ enum What {
         ino: u64,
         ctime_ns: i64,
     },
-    /// The file is gone, or a directory has its place.
+    /// The file or the directory is gone. With `dir`: a directory has the file's place.
     Gone { entry: EntryRow, dir: bool },
 }
 
@@ -92,11 +97,15 @@ impl Shared {
         };
         match self.adopt(&path).await {
             Ok(()) => {}
-            // Changed while it was read, or gone: whoever looks next notices it again.
+            // Changed while it was read, gone, or not readable here: whoever looks next notices it again.
             Err(e)
                 if matches!(
                     e.kind(),
-                    Kind::NotFound | Kind::Busy | Kind::IsADirectory | Kind::InvalidPath
+                    Kind::NotFound
+                        | Kind::Busy
+                        | Kind::IsADirectory
+                        | Kind::InvalidPath
+                        | Kind::StoragePermission
                 ) => {}
             Err(e) => return Err(e),
         }
@@ -104,6 +113,12 @@ impl Shared {
     }
 
     async fn adopt(&self, path: &FilePath) -> Result<()> {
+        let path = &self.highest_missing(path).await?;
+        if self.forget_some_below(path).await? {
+            // More of it, when others have had their turn.
+            self.noticed.push(path.clone());
+            return Ok(());
+        }
         // Hashing takes long, so it happens without the lock; the stamp proves that nothing changed.
         let hashed = {
             let looked = {
@@ -116,7 +131,7 @@ impl Shared {
             }
         };
         let _lock = self.locks.exclusive(path).await;
-        self.quiet(path, Reach::Name).await?;
+        self.quiet(path, Reach::Subtree).await?;
         let what = match self.look_quietly(path).await? {
             Looked::File(file) => match hashed {
                 Some((root, content)) if content.stamp() == file.stamp => {
@@ -126,12 +141,15 @@ impl Shared {
             },
             Looked::Nothing {
                 known: Some(Known { entry, .. }),
-            } if !entry.is_dir => What::Gone { entry, dir: false },
+            }
+            | Looked::Other {
+                known: Some(Known { entry, .. }),
+            } if !entry.gone => What::Gone { entry, dir: false },
             Looked::Dir {
                 known: Some(Known { entry, .. }),
                 ..
             } if !entry.is_dir => What::Gone { entry, dir: true },
-            Looked::Nothing { .. } | Looked::Dir { .. } => return Ok(()),
+            Looked::Nothing { .. } | Looked::Dir { .. } | Looked::Other { .. } => return Ok(()),
         };
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
             return Ok(());
@@ -145,6 +163,58 @@ impl Shared {
         };
         self.db
             .write("adopt", rows, |tx, rows| Box::pin(write_rows(tx, rows)))
+            .await
+    }
+
+    /// Who removes a folder removes all that is in it: one event, for the highest name that is missing.
+    async fn highest_missing(&self, path: &FilePath) -> Result<FilePath> {
+        let mut highest = path.clone();
+        if self.store.stat(path).await? != Found::Nothing {
+            return Ok(highest);
+        }
+        while let Some(parent) = highest.parent().filter(|parent| !parent.is_root()) {
+            if self.store.stat(&parent).await? != Found::Nothing {
+                break;
+            }
+            highest = parent;
+        }
+        Ok(highest)
+    }
+
+    /// Removes some of the rows below a path that is no directory (any more); true when there may be more of them.
+    async fn forget_some_below(&self, path: &FilePath) -> Result<bool> {
+        if !self.has_rows_below(path).await? {
+            return Ok(false);
+        }
+        let _lock = self.locks.exclusive(path).await;
+        self.quiet(path, Reach::Subtree).await?;
+        let entry = match self.look_quietly(path).await? {
+            Looked::Dir { .. } => return Ok(false),
+            Looked::Nothing { known } | Looked::Other { known } => known,
+            Looked::File(file) => file.known,
+        };
+        let Some(Known { entry, .. }) = entry else {
+            return Ok(false);
+        };
+        let done = self
+            .db
+            .write("forget rows below", entry.id, |tx, id| {
+                Box::pin(entries::forget_below(tx, *id, PRUNE_BATCH))
+            })
+            .await?;
+        Ok(!done)
+    }
+
+    async fn has_rows_below(&self, path: &FilePath) -> Result<bool> {
+        self.db
+            .read("rows below", path.clone(), |tx, path| {
+                Box::pin(async move {
+                    match entries::find(tx, path).await? {
+                        Some(row) => entries::has_below(tx, row.id).await,
+                        None => Ok::<_, Error>(false),
+                    }
+                })
+            })
             .await
     }
 
@@ -224,12 +294,15 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<()> {
                 return Ok(());
             }
             rows::vanish(tx, &rows.path, entry, rows.now_ms).await?;
+            if entry.is_dir {
+                return entries::close_dir(tx, entry.id).await;
+            }
             entries::remove(tx, entry.id).await
         }
         What::New(new) => {
             let NewVersion { version, before } = &**new;
             before.forget(tx, &rows.path, rows.now_ms).await?;
-            let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+            let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?.id;
             let entry = entries::put_file(tx, parent, &rows.name, &version.id, rows.now_ms).await?;
             versions::insert(
                 tx,

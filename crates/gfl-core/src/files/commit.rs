@@ -6,8 +6,8 @@
 //! decision to after the rename, so no reader of ours sees the gap.
 
 use super::finish::{Fate, maybe_written};
-use super::look::{Looked, file_stat};
-use super::rows::{self, Before, Edited, correct_publish, insert_edited};
+use super::look::{Looked, file_stat, unserved};
+use super::rows::{self, Before, DirRow, Edited, correct_publish, insert_edited};
 use super::settle::Reach;
 use super::shared::Shared;
 use super::{Committed, KeptReason, Preconditions, precondition};
@@ -73,6 +73,7 @@ struct Rows {
 #[derive(Debug, Clone, Copy)]
 struct Written {
     entry: i64,
+    parent: DirRow,
     intent: i64,
     event: i64,
 }
@@ -182,6 +183,7 @@ impl Shared {
                     format!("{path}: is a directory, a file cannot take its place"),
                 ));
             }
+            Looked::Other { .. } => return Err(unserved(path)),
             Looked::File(_) => Verb::Overwrite,
             Looked::Nothing { .. } => Verb::Create,
         };
@@ -232,7 +234,7 @@ impl Shared {
                     (None, Some(edited))
                 }
             },
-            Looked::Nothing { .. } | Looked::Dir { .. } => (None, None),
+            Looked::Nothing { .. } | Looked::Dir { .. } | Looked::Other { .. } => (None, None),
         };
         let event = if matches!(looked, Looked::Nothing { .. }) {
             EventKind::Created
@@ -359,7 +361,8 @@ impl Shared {
 
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     rows.before.forget(tx, &rows.path, rows.now_ms).await?;
-    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let dir = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let parent = dir.id;
     let entry = entries::put_file(tx, parent, &rows.name, &rows.version.id, rows.now_ms).await?;
     versions::insert(
         tx,
@@ -377,6 +380,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             id: entry,
             parent,
             is_dir: false,
+            gone: false,
             version: None,
         };
         insert_edited(tx, edited, &row, &rows.name, rows.now_ms).await?;
@@ -397,6 +401,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let event = events::record(tx, rows.now_ms, &event).await?;
     Ok(Written {
         entry,
+        parent: dir,
         intent,
         event,
     })
@@ -436,6 +441,7 @@ async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<
     rows.before
         .put_back(tx, &rows.name, written.entry, rows.now_ms)
         .await?;
+    written.parent.take_back(tx).await?;
     versions::remove(tx, &rows.version.id).await?;
     if let Some(old) = &rows.replaces {
         kept::remove(tx, &old.id).await?;

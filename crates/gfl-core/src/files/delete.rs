@@ -1,6 +1,6 @@
 //! Deleting: one row and one rename into kept, for a file or a whole folder. Undone by restore.
 
-use super::look::{Looked, not_found};
+use super::look::{Looked, LookedFile, not_found, unserved};
 use super::rows::{self, Before, version_of_edit};
 use super::settle::Reach;
 use super::shared::Shared;
@@ -13,7 +13,11 @@ use crate::catalog::versions::{self, VersionRow};
 use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
+use crate::store::Place;
 use gfl_api::path::FilePath;
+
+/// Mode of every link.
+const LINK_MODE: u32 = 0o777;
 
 /// What goes.
 #[derive(Clone)]
@@ -79,11 +83,17 @@ impl Shared {
                 self.may_delete_dir(path, how).await?;
                 (Key::new(&*self.clock), Doomed::Dir { ino })
             }
-            Looked::File(_) if how.must_be_dir == Some(true) => {
+            Looked::File(_) | Looked::Other { .. } if how.must_be_dir == Some(true) => {
                 return Err(Error::new(
                     Kind::NotADirectory,
                     format!("{path}: is not a directory"),
                 ));
+            }
+            Looked::Other { .. } => {
+                let key = Key::new(&*self.clock);
+                let link = self.broken_link(path).await?;
+                let version = version_of_edit(key.clone(), &link, now_ms);
+                (key, Doomed::File { version, new: true })
             }
             Looked::File(file) => match file.version() {
                 // The inode is the tree's: a restored backup has another than the row.
@@ -116,6 +126,19 @@ impl Shared {
         self.delete_now(path, rows).await
     }
 
+    /// A link that leads nowhere, or where nobody may go: a thing to delete and nothing else.
+    async fn broken_link(&self, path: &FilePath) -> Result<LookedFile> {
+        let place = Place::Visible(path.clone());
+        match self.store.link(&place, path).await? {
+            Some(link) => Ok(LookedFile {
+                stamp: link.stamp,
+                mode: LINK_MODE,
+                known: None,
+            }),
+            None => Err(unserved(path)),
+        }
+    }
+
     async fn may_delete_dir(&self, path: &FilePath, how: &Delete) -> Result<()> {
         if how.must_be_dir == Some(false) {
             return Err(Error::new(
@@ -123,7 +146,16 @@ impl Shared {
                 format!("{path}: is a directory; delete it as '{path}/'"),
             ));
         }
-        if how.recursive || self.store.list(path, None, 1).await?.names.is_empty() {
+        if how.recursive {
+            return Ok(());
+        }
+        let inside = self.store.list(path, None, 1).await?;
+        if inside.names.is_empty() && inside.skipped == 0 {
+            return Ok(());
+        }
+        // It is the link that goes, and nothing of what it leads to.
+        let place = Place::Visible(path.clone());
+        if self.store.link(&place, path).await?.is_some() {
             return Ok(());
         }
         Err(Error::new(
@@ -175,7 +207,7 @@ impl Shared {
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let path = rows.grant.path();
     rows.before.forget(tx, path, rows.now_ms).await?;
-    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?.id;
     let (entry, size) = match &rows.doomed {
         Doomed::File { version, new } => {
             let entry = entries::put_file(tx, parent, &rows.name, &rows.key, rows.now_ms).await?;
@@ -193,7 +225,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             (entry, Some(version.size))
         }
         Doomed::Dir { .. } => {
-            let entry = rows::ensure_dir(tx, path, rows.now_ms).await?;
+            let entry = rows::ensure_dir(tx, path, rows.now_ms).await?.id;
             entries::relocate(tx, entry, entries::LIMBO, rows.key.as_str()).await?;
             (entry, None)
         }

@@ -10,7 +10,7 @@ use crate::catalog::entries;
 use crate::catalog::versions::{Fit, VersionRow};
 use crate::error::{Error, Kind, Result};
 use crate::limits::LIST_CHUNK_NAMES;
-use crate::store::{Found, Named};
+use crate::store::{Found, Names};
 use gfl_api::path::FilePath;
 use std::collections::{HashMap, VecDeque};
 
@@ -28,7 +28,12 @@ impl Shared {
                 None => None,
                 Some(after) => Some(child_name(&query.dir, after)?),
             };
-            return self.list_one(&query.dir, after, limit).await;
+            let mut page = self.list_one(&query.dir, after, limit).await?;
+            if after.is_some() {
+                // Counted with the first page.
+                page.skipped = 0;
+            }
+            return Ok(page);
         }
         self.list_below(caller, &query.dir, query.after.as_ref(), limit)
             .await
@@ -40,7 +45,8 @@ impl Shared {
         }
         match self.store.stat(dir).await? {
             Found::Dir { .. } => Ok(()),
-            Found::Nothing => Err(super::look::not_found(dir)),
+            // Looked at once more for its row: that it is gone is recorded.
+            Found::Nothing => self.look(dir).await?.stat(dir).map(|_| ()),
             Found::File { .. } | Found::Other => Err(Error::new(
                 Kind::NotADirectory,
                 format!("{dir}: is not a directory"),
@@ -55,6 +61,7 @@ impl Shared {
         after: Option<&str>,
         limit: usize,
     ) -> Result<ListPage> {
+        let began_ms = self.clock.now_ms();
         let mut names = self.store.list(dir, after, limit).await?;
         // Names that no request could name (too deep or too long below this folder) are passed over here, so
         // that a page full of them does not look like the end.
@@ -69,7 +76,7 @@ impl Shared {
             };
             names = self.store.list(dir, Some(&last), limit).await?;
         }
-        let mut known = self.known_files(dir, &names.names).await?;
+        let mut known = self.known(dir, after, &names).await?;
         let mut entries = Vec::with_capacity(names.names.len());
         let mut noticed = 0;
         for named in &names.names {
@@ -77,14 +84,17 @@ impl Shared {
                 continue;
             };
             match &named.found {
-                Found::Dir { mtime_ns, mode, .. } => entries.push(Stat {
-                    path,
-                    node: Node::Dir,
-                    mtime_ns: *mtime_ns,
-                    mode: *mode,
-                }),
+                Found::Dir { mtime_ns, mode, .. } => {
+                    known.remove(named.name.as_bytes());
+                    entries.push(Stat {
+                        path,
+                        node: Node::Dir,
+                        mtime_ns: *mtime_ns,
+                        mode: *mode,
+                    });
+                }
                 Found::File { stamp, mode } => {
-                    let version = known.remove(named.name.as_bytes());
+                    let version = known.remove(named.name.as_bytes()).flatten();
                     let fit = version.as_ref().map_or(Fit::Edited, |v| v.fit(stamp));
                     if fit != Fit::Exact && noticed < NOTICED_PER_PAGE_MAX {
                         self.noticed.push(path.clone());
@@ -96,6 +106,9 @@ impl Shared {
                 Found::Nothing | Found::Other => {}
             }
         }
+        // What was stored since the names were read is not missing.
+        known.retain(|_, version| version.as_ref().is_none_or(|v| v.uploaded_ms <= began_ms));
+        self.notice_missing(dir, known.into_keys(), noticed);
         Ok(ListPage {
             entries,
             more: names.more,
@@ -103,30 +116,48 @@ impl Shared {
         })
     }
 
-    /// The rows of these names.
-    async fn known_files(
+    /// The rows that lie between the first and the last of these names, those of names that are missing too.
+    async fn known(
         &self,
         dir: &FilePath,
-        names: &[Named],
-    ) -> Result<HashMap<Vec<u8>, VersionRow>> {
-        let (Some(first), Some(last)) = (names.first(), names.last()) else {
+        after: Option<&str>,
+        names: &Names,
+    ) -> Result<HashMap<Vec<u8>, Option<VersionRow>>> {
+        let last = names.names.last().map(|named| named.name.clone());
+        if names.more && last.is_none() {
             return Ok(HashMap::new());
-        };
-        let args = (dir.clone(), first.name.clone(), last.name.clone());
+        }
+        let after = after.unwrap_or_default().to_owned();
+        let args = (dir.clone(), after, last.filter(|_| names.more));
         self.db
-            .read("list", args, |tx, (dir, first, last)| {
+            .read("list", args, |tx, (dir, after, last)| {
                 Box::pin(async move {
                     let Some(parent) = entries::find(tx, dir).await? else {
                         return Ok::<_, Error>(HashMap::new());
                     };
                     // Rows of names that a person removed may lie between: then some b3 stay unknown.
+                    let limit = LIST_CHUNK_NAMES * 2;
                     let rows =
-                        entries::files_between(tx, parent.id, first, last, LIST_CHUNK_NAMES * 2)
-                            .await?;
+                        entries::between(tx, parent.id, after, last.as_deref(), limit).await?;
                     Ok(rows.into_iter().collect())
                 })
             })
             .await
+    }
+
+    /// Has what has a row and is missing in the tree recorded; a look under the lock decides whether it is.
+    fn notice_missing(
+        &self,
+        dir: &FilePath,
+        missing: impl Iterator<Item = Vec<u8>>,
+        noticed: usize,
+    ) {
+        let paths = missing
+            .filter_map(|name| String::from_utf8(name).ok())
+            .filter_map(|name| dir.join(&name).ok());
+        for path in paths.take(NOTICED_PER_PAGE_MAX.saturating_sub(noticed)) {
+            self.noticed.push(path);
+        }
     }
 
     /// Everything below `dir` after `after`, depth first, a directory before its content.
@@ -147,7 +178,7 @@ impl Shared {
         };
         let mut stack = start_of_walk(dir, after)?;
         for frame in &mut stack {
-            frame.ino = ino_of(&self.store.stat(&frame.dir).await?);
+            frame.ino = ino_of(&self.stat_in_walk(&frame.dir).await?);
         }
         // A directory named by the cursor was already shown; what is in it comes next.
         if let Some(after) = after {
@@ -161,7 +192,7 @@ impl Shared {
             frame.want = (limit - page.entries.len()).clamp(WALK_STEP_NAMES, LIST_CHUNK_NAMES);
             let Some(entry) = frame.pending.pop_front() else {
                 if frame.more && caller.may(Verb::List, &frame.dir).is_ok() {
-                    page.skipped += self.refill(frame).await?;
+                    page.skipped += self.refill(frame, dir).await?;
                 } else {
                     stack.pop();
                 }
@@ -179,7 +210,7 @@ impl Shared {
     /// Goes on with what is in `path`, if it is a directory. One that the walk is in already is shown and not
     /// entered: a link leads back to it, and the walk would never end.
     async fn enter(&self, stack: &mut Vec<Frame>, path: &FilePath) -> Result<()> {
-        let found = self.store.stat(path).await?;
+        let found = self.stat_in_walk(path).await?;
         let ino = ino_of(&found);
         let inside = stack.iter().any(|frame| frame.ino == ino);
         if matches!(found, Found::Dir { .. }) && !inside {
@@ -190,8 +221,16 @@ impl Shared {
         Ok(())
     }
 
-    /// Fetches the next names of one directory of a walk; returns how many cannot be shown.
-    async fn refill(&self, frame: &mut Frame) -> Result<u64> {
+    /// What is where the server may not look is none of a walk's directories.
+    async fn stat_in_walk(&self, path: &FilePath) -> Result<Found> {
+        match self.store.stat(path).await {
+            Err(e) if e.kind() == Kind::StoragePermission => Ok(Found::Other),
+            found => found,
+        }
+    }
+
+    /// Fetches the next names of one directory of a walk from `top`; returns how many cannot be shown.
+    async fn refill(&self, frame: &mut Frame, top: &FilePath) -> Result<u64> {
         let first = frame.last.is_none();
         let step = match self
             .list_one(&frame.dir, frame.last.as_deref(), frame.want)
@@ -202,6 +241,13 @@ impl Shared {
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::NotADirectory) => {
                 frame.more = false;
                 return Ok(0);
+            }
+            // One folder that the server may not read must not hide all others. It counts as one thing that
+            // cannot be shown; who asks for it itself gets the error.
+            Err(e) if e.kind() == Kind::StoragePermission && frame.dir != *top => {
+                tracing::warn!(path = %frame.dir, error = ?e, "a folder is left out of a listing");
+                frame.more = false;
+                return Ok(u64::from(first));
             }
             Err(e) => return Err(e),
         };

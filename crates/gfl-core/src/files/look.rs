@@ -23,6 +23,8 @@ pub(crate) enum Looked {
     },
     /// A file.
     File(LookedFile),
+    /// What is neither served nor written to, see [`Found::Other`].
+    Other { known: Option<Known> },
 }
 
 /// A file and its row.
@@ -88,6 +90,7 @@ impl Looked {
                 mode: *mode,
             }),
             Looked::File(file) => Ok(file.stat(path)),
+            Looked::Other { .. } => Err(unserved(path)),
         }
     }
 
@@ -95,7 +98,7 @@ impl Looked {
     pub(crate) fn etag(&self, path: &FilePath) -> Option<String> {
         match self {
             Looked::File(file) => file.stat(path).etag().map(str::to_owned),
-            Looked::Nothing { .. } | Looked::Dir { .. } => None,
+            Looked::Nothing { .. } | Looked::Dir { .. } | Looked::Other { .. } => None,
         }
     }
 }
@@ -103,6 +106,22 @@ impl Looked {
 /// The usual answer.
 pub(crate) fn not_found(path: &FilePath) -> Error {
     Error::new(Kind::NotFound, format!("{path}: no such file or directory"))
+}
+
+/// What is there is nothing that files can be made of.
+pub(crate) fn unserved(path: &FilePath) -> Error {
+    Error::new(
+        Kind::InvalidPath,
+        format!(
+            "{path}: is neither a file nor a folder on the server, but a device, a pipe, a socket, or a link that \
+             leads nowhere or out of the storage folder; a link can be deleted, all else only be changed there"
+        ),
+    )
+}
+
+/// A row of a name under which nothing is, and of which this was not recorded yet.
+fn is_stale(known: Option<&Known>) -> bool {
+    known.is_some_and(|known| !known.entry.gone)
 }
 
 impl Shared {
@@ -121,7 +140,7 @@ impl Shared {
             .await?;
         let looked = match found {
             Found::Nothing => {
-                if known.as_ref().is_some_and(|k| !k.entry.is_dir) {
+                if is_stale(known.as_ref()) {
                     self.noticed.push(path.clone());
                 }
                 Looked::Nothing { known }
@@ -150,10 +169,10 @@ impl Shared {
                 Looked::File(file)
             }
             Found::Other => {
-                return Err(Error::new(
-                    Kind::InvalidPath,
-                    format!("{path}: neither a file nor a directory inside the storage folder"),
-                ));
+                if is_stale(known.as_ref()) {
+                    self.noticed.push(path.clone());
+                }
+                Looked::Other { known }
             }
         };
         Ok(looked)

@@ -1,7 +1,7 @@
 //! Changing mtime and mode without touching content.
 
 use super::finish::{Fate, ino_of};
-use super::look::{Looked, file_stat, not_found};
+use super::look::{Looked, file_stat, not_found, unserved};
 use super::put::file_mode;
 use super::settle::Reach;
 use super::shared::Shared;
@@ -55,6 +55,7 @@ impl Shared {
         let looked = self.look(path).await?;
         let (version, ino, known) = match looked {
             Looked::Nothing { .. } => return Err(not_found(path)),
+            Looked::Other { .. } => return Err(unserved(path)),
             Looked::Dir { ino, known, .. } => (None, ino, known),
             Looked::File(file) => (file.version().cloned(), file.stamp.ino, file.known),
         };

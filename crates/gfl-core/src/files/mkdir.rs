@@ -1,19 +1,19 @@
 //! Making directories.
 
-use super::look::Looked;
-use super::rows;
+use super::look::{Looked, unserved};
+use super::rows::{self, DirRow};
 use super::settle::Reach;
 use super::shared::Shared;
 use crate::auth::{Caller, Grant, Verb};
+use crate::catalog::Tx;
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::intents::{self, Step};
-use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use gfl_api::path::FilePath;
 
 #[derive(Debug, Clone, Copy)]
 struct Written {
-    entry: i64,
+    dir: DirRow,
     intent: i64,
     event: i64,
 }
@@ -35,6 +35,7 @@ impl Shared {
                     format!("{path}: is a file, a directory cannot take its place"),
                 ));
             }
+            Looked::Other { .. } => return Err(unserved(path)),
             Looked::Nothing { .. } => self.check_parents(path).await?,
         }
         if let Some(other) = self.store.collides(path).await? {
@@ -72,7 +73,8 @@ impl Shared {
 
 async fn write_rows(tx: &mut Tx<'_>, now_ms: i64, grant: &Grant) -> Result<Written> {
     let path = grant.path();
-    let entry = rows::ensure_dir(tx, path, now_ms).await?;
+    let dir = rows::ensure_dir(tx, path, now_ms).await?;
+    let entry = dir.id;
     let step = Step::MakeDir { entry };
     let intent = intents::insert(tx, path, 0, grant.user(), &step).await?;
     let event = Event {
@@ -85,21 +87,11 @@ async fn write_rows(tx: &mut Tx<'_>, now_ms: i64, grant: &Grant) -> Result<Writt
         who: grant.user().to_owned(),
     };
     let event = events::record(tx, now_ms, &event).await?;
-    Ok(Written {
-        entry,
-        intent,
-        event,
-    })
+    Ok(Written { dir, intent, event })
 }
 
-/// The directory's own row stays when something kept belongs to it: it was there before.
 async fn unwrite_rows(tx: &mut Tx<'_>, written: Written) -> Result<()> {
-    if entries::some_children(tx, written.entry, 1)
-        .await?
-        .is_empty()
-    {
-        entries::remove(tx, written.entry).await?;
-    }
+    written.dir.take_back(tx).await?;
     intents::remove(tx, written.intent).await?;
     events::unrecord(tx, written.event).await
 }

@@ -166,7 +166,8 @@ pub struct ListPage {
     pub entries: Vec<Stat>,
     /// Continue with `after` = the last entry's path.
     pub more: bool,
-    /// Names that cannot be shown.
+    /// Names and, in a walk, directories that cannot be shown: what is neither file nor directory, what the server
+    /// may not read. Not counted again by later pages.
     pub skipped: u64,
 }
 
@@ -190,6 +191,37 @@ pub struct Relocate {
     pub pre: Preconditions,
 }
 
+/// Which versions to list.
+#[derive(Debug, Clone)]
+pub struct VersionsQuery {
+    /// Whose.
+    pub path: FilePath,
+    /// Not the path's own versions: the deleted things directly in this directory.
+    pub of_directory: bool,
+    /// Only what comes after this one.
+    pub after: Option<VersionMark>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A place in a list of versions. It stays one when the version itself is restored or pruned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionMark {
+    /// When it was retired, unix ms; `None`: the current one.
+    pub retired_ms: Option<i64>,
+    /// Its id.
+    pub id: Key,
+}
+
+/// A page of versions, newest first.
+#[derive(Debug, Clone)]
+pub struct VersionPage {
+    /// The versions.
+    pub versions: Vec<VersionInfo>,
+    /// Continue after this one; `None` on the last page.
+    pub next: Option<VersionMark>,
+}
+
 /// A version of a path, current or kept.
 #[derive(Debug, Clone)]
 pub struct VersionInfo {
@@ -203,12 +235,12 @@ pub struct VersionInfo {
     pub size: u64,
     /// Root.
     pub b3: Option<Root>,
-    /// Modification time, ns.
-    pub mtime_ns: i64,
+    /// Modification time, ns; `None` when it is not known.
+    pub mtime_ns: Option<i64>,
     /// `None`: current. Else why it is kept.
     pub kept: Option<KeptReason>,
-    /// When it was uploaded or adopted, unix ms.
-    pub uploaded_ms: i64,
+    /// When it was uploaded or adopted (a directory: first known here), unix ms.
+    pub uploaded_ms: Option<i64>,
     /// When it was retired, unix ms.
     pub retired_ms: Option<i64>,
     /// Who retired it.

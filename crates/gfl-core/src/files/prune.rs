@@ -1,19 +1,27 @@
 //! What is let go: kept content past its time, or while the disk is short of space; sessions that
-//! nobody continued.
+//! nobody continued; events past their time.
 
 use super::UploadState;
 use super::rows::forget_kept;
 use super::shared::Shared;
+use crate::catalog::events::{self, Outdated};
 use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::catalog::{Tx, entries, versions};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::limits::{KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT, UPLOAD_DONE_MS};
+use crate::limits::{
+    EVENTS_BATCH, EVENTS_BATCHES_PER_ROUND, KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT,
+    UPLOAD_DONE_MS,
+};
 use crate::store::Draft;
 use gfl_api::path::FilePath;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The first event that a follower has still to read. There are no followers yet.
+const NOBODY_FOLLOWS: i64 = i64::MAX;
 
 impl Shared {
     /// One step over kept content; true when there may be more to do.
@@ -122,6 +130,27 @@ impl Shared {
             .await
     }
 
+    /// Forgets events past their time, and those beyond their number: one round of bounded batches.
+    pub(crate) async fn prune_events(&self) -> Result<()> {
+        let outdated = Outdated {
+            before_ms: self.clock.now_ms() - self.settings.events_ms,
+            rows_max: self.settings.events_rows_max,
+            keep_from: NOBODY_FOLLOWS,
+        };
+        for _ in 0..EVENTS_BATCHES_PER_ROUND {
+            let gone = self
+                .db
+                .write("prune events", outdated.clone(), |tx, outdated| {
+                    Box::pin(events::forget(tx, outdated, EVENTS_BATCH))
+                })
+                .await?;
+            if gone < EVENTS_BATCH {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Ends sessions without activity.
     pub(crate) async fn expire_uploads(&self) -> Result<()> {
         let now_ms = self.clock.now_ms();
@@ -144,25 +173,42 @@ impl Shared {
             after = last.id.clone();
             for row in &rows {
                 // One that cannot be ended now must not keep the others.
-                if let Err(error) = self.expire(row, now_ms).await {
-                    tracing::warn!(upload = %row.id, error = ?error, "an expired upload could not be ended yet");
+                match self.expire(row, now_ms).await {
+                    Ok(true) if row.state == UploadState::Receiving => self.tell_expired(row),
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(upload = %row.id, error = ?error, "an expired upload could not be ended yet")
+                    }
                 }
             }
         }
     }
 
-    async fn expire(&self, row: &UploadRow, now_ms: i64) -> Result<()> {
+    fn tell_expired(&self, row: &UploadRow) {
+        self.measured
+            .uploads_expired
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            who = %row.owner.escape_debug(),
+            file = %row.path.as_str().escape_debug(),
+            "an unfinished upload has expired"
+        );
+    }
+
+    /// True when it was ended, false when it is in use after all.
+    async fn expire(&self, row: &UploadRow, now_ms: i64) -> Result<bool> {
         // What is in memory may be more recent than what was checkpointed.
         if row.state == UploadState::Receiving
             && let Some(session) = self.sessions.get(&row.id)
             && now_ms - session.live.lock().active_ms < self.settings.upload_expiry_ms
         {
-            return Ok(());
+            return Ok(false);
         }
         if row.origin == Origin::V0 && row.state == UploadState::Receiving {
             return self.v0_expire(row).await;
         }
-        self.end_upload(row).await
+        self.end_upload(row).await?;
+        Ok(true)
     }
 
     /// Checkpoints sessions that received something since the last time.
@@ -217,7 +263,7 @@ async fn sweep_rows(tx: &mut Tx<'_>) -> Result<bool> {
         if is_dir {
             entries::relocate(tx, id, entries::SWEEP, &id.to_string()).await?;
         } else {
-            versions::remove_of_entry(tx, id).await?;
+            versions::remove_current_of(tx, id).await?;
             entries::remove(tx, id).await?;
         }
     }

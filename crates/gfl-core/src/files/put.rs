@@ -84,6 +84,9 @@ impl Shared {
                 format!("{path}: is a directory, a file cannot take its place"),
             ));
         }
+        if matches!(looked, super::look::Looked::Other { .. }) {
+            return Err(super::look::unserved(path));
+        }
         precondition::check(pre, looked.etag(path).as_deref(), path)?;
         if matches!(looked, super::look::Looked::Nothing { .. }) {
             self.check_parents(path).await?;

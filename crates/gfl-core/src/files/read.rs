@@ -1,6 +1,6 @@
 //! What a path names, and its bytes.
 
-use super::look::{Looked, file_stat, not_found};
+use super::look::{Looked, file_stat, not_found, unserved};
 use super::shared::Shared;
 use super::{Node, OpenFile, Stat};
 use crate::auth::{Caller, Verb};
@@ -8,7 +8,7 @@ use crate::catalog::versions::{Fit, VersionRow};
 use crate::catalog::{entries, kept, versions};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::store::Place;
+use crate::store::{Found, Place};
 use gfl_api::path::FilePath;
 
 /// Looks again this often when a person changes the file between our look and our open.
@@ -44,6 +44,7 @@ impl Shared {
         for _ in 0..OPEN_TRIES {
             let file = match self.look(path).await? {
                 Looked::Nothing { .. } => return Err(not_found(path)),
+                Looked::Other { .. } => return Err(unserved(path)),
                 Looked::Dir { .. } => {
                     return Err(Error::new(
                         Kind::IsADirectory,
@@ -107,7 +108,10 @@ impl Shared {
                 _ => Err(no_version(path)),
             };
         };
-        let content = self.store.open(&Place::Kept(key.clone())).await?;
+        let content = match self.store.open(&Place::Kept(key.clone())).await {
+            Err(e) if e.kind() == Kind::NotFound => return Err(self.no_content(path, key).await?),
+            content => content?,
+        };
         let stamp = content.stamp();
         // Edited in place right before it was kept: these bytes are not the row's.
         let edited = version.fit(&stamp) == Fit::Edited;
@@ -118,6 +122,21 @@ impl Shared {
         };
         let stat = file_stat(path, &stamp, version.mode, Some(&version));
         Ok(OpenFile { stat, content })
+    }
+}
+
+impl Shared {
+    /// Why a kept version cannot be read.
+    async fn no_content(&self, path: &FilePath, key: &Key) -> Result<Error> {
+        Ok(match self.store.stat_kept(key).await? {
+            Found::Other => Error::new(
+                Kind::NotFound,
+                format!(
+                    "{path}: this version is a link, without content of its own; restore it to have it back"
+                ),
+            ),
+            _ => no_version(path),
+        })
     }
 }
 

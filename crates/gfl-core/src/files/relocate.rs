@@ -1,10 +1,10 @@
 //! Moving and copying.
 
 use super::commit::Candidate;
-use super::finish::Fate;
-use super::look::{Looked, LookedFile, not_found};
+use super::finish::{Fate, ino_of};
+use super::look::{Looked, LookedFile, not_found, unserved};
 use super::put::file_mode;
-use super::rows::{self, Before, version_of_edit};
+use super::rows::{self, Before, DirRow, version_of_edit};
 use super::settle::Reach;
 use super::shared::Shared;
 use super::{Committed, KeptReason, Preconditions, Relocate, precondition};
@@ -46,6 +46,7 @@ struct Rows {
 #[derive(Clone, Copy)]
 struct Written {
     entry: i64,
+    to_parent: DirRow,
     /// Where the entry was, for compensation.
     from_parent: i64,
     intent: i64,
@@ -86,19 +87,21 @@ impl Shared {
         let now_ms = self.clock.now_ms();
         let version = match &source {
             Looked::File(file) => Some(self.version_or_new(file, now_ms)),
-            Looked::Nothing { .. } | Looked::Dir { .. } => None,
+            Looked::Nothing { .. } | Looked::Dir { .. } | Looked::Other { .. } => None,
         };
         let ino = match &source {
             Looked::Nothing { .. } => return Err(not_found(from)),
+            Looked::Other { .. } => return Err(unserved(from)),
             Looked::Dir { ino, .. } => {
                 caller.may_below(Verb::Move, from)?;
                 *ino
             }
             Looked::File(file) => file.stamp.ino,
         };
+        self.check_link(from, to, ino, &target).await?;
         let over = match &target {
             Looked::File(file) => Some(self.version_or_new(file, now_ms)),
-            Looked::Nothing { .. } | Looked::Dir { .. } => None,
+            Looked::Nothing { .. } | Looked::Dir { .. } | Looked::Other { .. } => None,
         };
         let created = over.is_none();
         let rows = Rows {
@@ -116,6 +119,31 @@ impl Shared {
         self.rename_now(rows).await?;
         let stat = self.look(to).await?.stat(to)?;
         Ok(Committed { stat, created })
+    }
+
+    /// A link is moved by its name; from its new place it must lead to what it leads to now (`ino`).
+    async fn check_link(
+        &self,
+        from: &FilePath,
+        to: &FilePath,
+        ino: u64,
+        target: &Looked,
+    ) -> Result<()> {
+        let place = Place::Visible(from.clone());
+        let Some(link) = self.store.link(&place, to).await? else {
+            return Ok(());
+        };
+        let onto_it = matches!(target, Looked::File(file) if file.stamp.ino == ino);
+        if ino_of(&link.leads_to) == Some(ino) && !onto_it {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Invalid,
+            format!(
+                "{from}: is a link on the server, and as {to} it would not lead to the same thing any more; \
+                 copy it, or move what it leads to"
+            ),
+        ))
     }
 
     fn version_or_new(&self, file: &LookedFile, now_ms: i64) -> (VersionRow, bool) {
@@ -159,6 +187,7 @@ impl Shared {
             Looked::File(_) if how.overwrite && matches!(source, Looked::File(_)) => {
                 caller.may(Verb::Overwrite, to)
             }
+            Looked::Other { .. } => Err(unserved(to)),
             Looked::File(_) | Looked::Dir { .. } => Err(Error::new(
                 Kind::AlreadyExists,
                 format!("{to}: exists already"),
@@ -269,6 +298,7 @@ impl Shared {
         match looked {
             Looked::File(file) => Ok(file),
             Looked::Nothing { .. } => Err(not_found(from)),
+            Looked::Other { .. } => Err(unserved(from)),
             Looked::Dir { .. } => Err(Error::new(
                 Kind::IsADirectory,
                 format!("{from}: is a directory; copy what is in it file by file"),
@@ -330,7 +360,8 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     rows.from_before.forget(tx, from, rows.now_ms).await?;
     rows.to_before.forget(tx, to, rows.now_ms).await?;
     let (from_parent, entry) = source_row(tx, rows).await?;
-    let to_parent = rows::ensure_dir(tx, &rows.to_parent, rows.now_ms).await?;
+    let to_dir = rows::ensure_dir(tx, &rows.to_parent, rows.now_ms).await?;
+    let to_parent = to_dir.id;
     if let Some((version, new)) = &rows.over {
         let id = entries::put_file(tx, to_parent, &rows.to_name, &version.id, rows.now_ms).await?;
         if *new {
@@ -360,6 +391,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     let event = events::record(tx, rows.now_ms, &event).await?;
     Ok(Written {
         entry,
+        to_parent: to_dir,
         from_parent,
         intent,
         event,
@@ -372,9 +404,9 @@ async fn source_row(tx: &mut Tx<'_>, rows: &Rows) -> Result<(i64, i64)> {
     let (Some(parent), Some(name)) = (from.parent(), from.name()) else {
         return Err(Error::new(Kind::Invalid, "/: the root cannot be moved"));
     };
-    let parent = rows::ensure_dir(tx, &parent, rows.now_ms).await?;
+    let parent = rows::ensure_dir(tx, &parent, rows.now_ms).await?.id;
     let Some((version, new)) = &rows.version else {
-        return Ok((parent, rows::ensure_dir(tx, from, rows.now_ms).await?));
+        return Ok((parent, rows::ensure_dir(tx, from, rows.now_ms).await?.id));
     };
     let entry = entries::put_file(tx, parent, name, &version.id, rows.now_ms).await?;
     if *new {
@@ -436,6 +468,7 @@ async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<
             .put_back(tx, &rows.to_name, NO_ENTRY, now_ms)
             .await?;
     }
+    written.to_parent.take_back(tx).await?;
     intents::remove(tx, written.intent).await?;
     events::unrecord(tx, written.event).await
 }

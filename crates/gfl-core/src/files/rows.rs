@@ -17,27 +17,59 @@ use gfl_api::path::FilePath;
 /// Recorded as the one who did what was done by hand.
 pub(crate) const BY_HAND: &str = "";
 
+/// The row of a directory, and what had to be made for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DirRow {
+    pub(crate) id: i64,
+    /// The highest row that is new or means something else now; those below it down to `id` are, too.
+    made: Option<i64>,
+}
+
 /// The row of a directory, made with its parents where missing. A row that says "file" where the tree has a
 /// directory is corrected: a person replaced it, so the file has vanished.
-pub(crate) async fn ensure_dir(tx: &mut Tx<'_>, path: &FilePath, now_ms: i64) -> Result<i64> {
-    let mut at = entries::ROOT;
+pub(crate) async fn ensure_dir(tx: &mut Tx<'_>, path: &FilePath, now_ms: i64) -> Result<DirRow> {
+    let mut at = DirRow {
+        id: entries::ROOT,
+        made: None,
+    };
     let mut walked = FilePath::root();
     for name in path.components() {
         walked = walked.join(name).unwrap_or(walked);
         // Almost always it is there: asking first keeps the write-ahead log free of rows that did not change.
-        at = match entries::child(tx, at, name).await? {
-            Some(row) if row.is_dir => row.id,
-            Some(row) => {
-                vanish(tx, &walked, &row, now_ms).await?;
-                entries::put_dir(tx, at, name, now_ms).await?
-            }
-            None => entries::put_dir(tx, at, name, now_ms).await?,
-        };
+        let row = entries::child(tx, at.id, name).await?;
+        if let Some(row) = row.as_ref().filter(|row| row.is_dir && !row.gone) {
+            at.id = row.id;
+            continue;
+        }
+        if let Some(file) = row.filter(|row| !row.is_dir) {
+            vanish(tx, &walked, &file, now_ms).await?;
+        }
+        at.id = entries::put_dir(tx, at.id, name, now_ms).await?;
+        at.made.get_or_insert(at.id);
     }
     Ok(at)
 }
 
-/// Records that a file was removed by hand. The caller removes or reuses the entry.
+impl DirRow {
+    /// The change it was for could not be made: rows of directories that never came to be would be told as vanished.
+    pub(crate) async fn take_back(self, tx: &mut Tx<'_>) -> Result<()> {
+        let Some(top) = self.made else { return Ok(()) };
+        let mut at = self.id;
+        // Others may have put something there meanwhile.
+        while !entries::has_below(tx, at).await? {
+            let parent = entries::by_id(tx, at).await?.map(|(row, _)| row.parent);
+            entries::close_dir(tx, at).await?;
+            match parent {
+                Some(parent) if at != top => at = parent,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Records that a file or a directory was removed by hand. The caller removes or reuses the entry; rows below a
+/// directory's are removed in steps of their own.
 pub(crate) async fn vanish(
     tx: &mut Tx<'_>,
     path: &FilePath,
@@ -76,20 +108,27 @@ pub(crate) enum Before {
 impl Before {
     pub(crate) fn of(looked: &Looked) -> Before {
         match looked {
-            Looked::Nothing { known: Some(known) } if !known.entry.is_dir => {
+            Looked::Nothing { known: Some(known) } | Looked::Other { known: Some(known) }
+                if !known.entry.gone =>
+            {
                 Before::Vanished(known.entry.clone())
             }
             Looked::File(file) => Before::of_file(file),
-            Looked::Nothing { known } | Looked::Dir { known, .. } => match known {
-                Some(known) => Before::True(known.entry.clone()),
-                None => Before::Nothing,
-            },
+            Looked::Nothing { known } | Looked::Dir { known, .. } | Looked::Other { known } => {
+                match known {
+                    Some(known) => Before::True(known.entry.clone()),
+                    None => Before::Nothing,
+                }
+            }
         }
     }
 
     pub(crate) fn of_file(file: &LookedFile) -> Before {
         match &file.known {
             None => Before::Nothing,
+            Some(known) if known.entry.is_dir && !known.entry.gone => {
+                Before::Vanished(known.entry.clone())
+            }
             Some(known) if file.version().is_some() || known.entry.is_dir => {
                 Before::True(known.entry.clone())
             }
@@ -120,7 +159,14 @@ impl Before {
         now_ms: i64,
     ) -> Result<()> {
         match self {
-            // That it vanished stays true.
+            // That it vanished stays true. What was kept in a directory is found by its row.
+            Before::Vanished(entry) if entry.is_dir => {
+                let gone = EntryRow {
+                    gone: true,
+                    ..entry.clone()
+                };
+                entries::put_back(tx, &gone, name, now_ms).await
+            }
             Before::Nothing | Before::Vanished(_) => entries::remove(tx, made).await,
             Before::True(entry) => entries::put_back(tx, entry, name, now_ms).await,
             Before::Stale(known) => {
@@ -256,6 +302,7 @@ pub(crate) async fn forget_kept(tx: &mut Tx<'_>, key: &Key) -> Result<()> {
         return Ok(());
     };
     kept::remove(tx, key).await?;
+    entries::drop_gone(tx, row.parent).await?;
     if row.is_dir {
         // The rows below are swept in steps; nothing can reach them any more.
         entries::relocate(tx, row.entry, entries::SWEEP, row.id.as_str()).await

@@ -91,6 +91,11 @@ impl Unsettled {
         }
     }
 
+    /// How many wait.
+    pub(crate) fn count(&self) -> usize {
+        self.state.lock().waiting.len()
+    }
+
     fn touches(&self, path: &FilePath, reach: Reach) -> bool {
         let same = |other: &FilePath| reach.covers(path, other);
         let state = self.state.lock();

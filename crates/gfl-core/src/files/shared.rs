@@ -6,8 +6,10 @@ use super::locks::Locks;
 use super::settle::Unsettled;
 use super::turns::Turns;
 use super::upload::Sessions;
+use crate::access::Recorder;
 use crate::catalog::Db;
 use crate::clock::Clock;
+use crate::gauges::Measured;
 use crate::settings::Settings;
 use crate::store::Store;
 use crate::stream::Budget;
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) unsettled: Unsettled,
     pub(crate) unfinished: Unfinished,
     pub(crate) v0_turns: Turns,
+    pub(crate) access: Recorder,
+    pub(crate) measured: Measured,
 }
 
 impl Shared {
@@ -47,6 +51,8 @@ impl Shared {
             unsettled: Unsettled::default(),
             unfinished: Unfinished::default(),
             v0_turns: Turns::default(),
+            access: Recorder::default(),
+            measured: Measured::default(),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use super::commit::Candidate;
 use super::finish::Fate;
-use super::look::Looked;
+use super::look::{Looked, unserved};
 use super::put::file_mode;
 use super::read::no_version;
-use super::rows::{self, Before};
+use super::rows::{self, Before, DirRow};
 use super::settle::Reach;
 use super::shared::Shared;
-use super::{Preconditions, Stat, VersionInfo};
+use super::{Preconditions, Stat, VersionInfo, VersionMark, VersionPage, VersionsQuery};
 use crate::auth::{Caller, Grant, Verb};
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::intents::{self, Step};
@@ -17,7 +17,8 @@ use crate::catalog::versions::{self, Fit, VersionRow};
 use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::store::{Found, Place};
+use crate::limits::VERSIONS_PAGE_MAX;
+use crate::store::{Found, Place, Stamp};
 use crate::stream::root_of_draft;
 use gfl_api::path::FilePath;
 
@@ -32,48 +33,88 @@ struct Rows {
     name: String,
     kept: KeptRow,
     ino: u64,
+    /// A link comes back: the file that it leads to.
+    through_link: Option<Stamp>,
     size: Option<u64>,
     /// A stale row at the path, whose file a person removed.
     before: Before,
 }
 
 impl Shared {
-    /// Versions of a path, newest first; of a directory: the deleted things directly in it.
+    /// A page of the versions of a path, newest first; of a directory: of the deleted things directly in it.
     pub(crate) async fn versions(
         &self,
         caller: &Caller,
-        path: &FilePath,
-        of_directory: bool,
-        limit: usize,
-    ) -> Result<Vec<VersionInfo>> {
+        query: &VersionsQuery,
+    ) -> Result<VersionPage> {
+        let path = &query.path;
         caller.may(Verb::Download, path)?;
-        let limit = i64::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
-        let mut infos = Vec::new();
-        if !of_directory {
+        let limit = query.limit.clamp(1, VERSIONS_PAGE_MAX);
+        let mut versions = Vec::new();
+        if !query.of_directory && query.after.is_none() {
             let _lock = self.locks.shared(path).await;
             if let Looked::File(file) = self.look(path).await?
                 && let Some(v) = file.version()
             {
-                infos.push(current_info(path, v));
+                versions.push(current_info(path, v));
             }
         }
-        let args = (path.clone(), of_directory, limit);
-        let kept = self
+        let room = limit - versions.len();
+        // One more than there is room for tells whether there is a next page.
+        let args = (query.clone(), i64::try_from(room + 1).unwrap_or(i64::MAX));
+        let mut kept = self
             .db
-            .read("versions", args, |tx, (path, of_directory, limit)| {
-                Box::pin(kept_of(tx, path, *of_directory, *limit))
+            .read("versions", args, |tx, (query, limit)| {
+                Box::pin(kept_of(tx, query, *limit))
             })
             .await?;
-        for (row, version) in kept {
-            let at = if of_directory {
+        let more = kept.len() > room;
+        kept.truncate(room);
+        let last = match kept.last() {
+            Some((row, _)) => Some(row.mark()),
+            None => versions.last().map(|current| VersionMark {
+                retired_ms: None,
+                id: current.id.clone(),
+            }),
+        };
+        for (row, of) in kept {
+            let at = if query.of_directory {
                 path.join(&row.name)
             } else {
                 Ok(path.clone())
             };
+            // A name that has no path any more, because the directory was moved deeper.
             let Ok(at) = at else { continue };
-            infos.push(kept_info(at, &row, version.as_ref()));
+            versions.push(self.kept_info(at, &row, of).await?);
         }
-        Ok(infos)
+        let next = last.filter(|_| more);
+        Ok(VersionPage { versions, next })
+    }
+
+    async fn kept_info(&self, path: FilePath, row: &KeptRow, of: Of) -> Result<VersionInfo> {
+        let (mtime_ns, uploaded_ms) = match &of {
+            Of::File(version) => (
+                version.as_ref().map(|v| v.mtime_ns),
+                version.as_ref().map(|v| v.uploaded_ms),
+            ),
+            Of::Dir { made_ms } => match self.store.stat_kept(&row.id).await? {
+                Found::Dir { mtime_ns, .. } => (Some(mtime_ns), *made_ms),
+                _ => (None, *made_ms),
+            },
+        };
+        let version = of.version();
+        Ok(VersionInfo {
+            id: row.id.clone(),
+            path,
+            is_dir: row.is_dir,
+            size: version.map_or(0, |v| v.size),
+            b3: version.and_then(|v| v.b3),
+            mtime_ns,
+            kept: Some(row.reason),
+            uploaded_ms,
+            retired_ms: Some(row.retired_ms),
+            by: row.by.clone(),
+        })
     }
 
     /// Brings a kept version back. What is there now, if anything, is kept in its turn.
@@ -106,6 +147,7 @@ impl Shared {
                 drop(lock);
                 self.restore_copy(caller, path, &row, version).await
             }
+            Looked::Other { .. } => Err(unserved(path)),
             Looked::File(_) | Looked::Dir { .. } => Err(Error::new(
                 Kind::AlreadyExists,
                 format!("{path}: exists; move it away first, then restore"),
@@ -133,10 +175,11 @@ impl Shared {
             return Err(Error::new(Kind::Invalid, "/: the root needs no restoring"));
         };
         self.check_parents(path).await?;
-        let ino = match self.store.stat_kept(&kept.id).await? {
-            Found::Dir { ino, .. } => ino,
-            Found::File { stamp, .. } => stamp.ino,
-            Found::Nothing | Found::Other => return Err(no_version(path)),
+        let (ino, through_link) = match self.store.stat_kept(&kept.id).await? {
+            Found::Dir { ino, .. } => (ino, None),
+            Found::File { stamp, .. } => (stamp.ino, None),
+            Found::Other => self.through_kept_link(path, &kept).await?,
+            Found::Nothing => return Err(no_version(path)),
         };
         let key = kept.id.clone();
         let rows = Rows {
@@ -146,6 +189,7 @@ impl Shared {
             name: name.to_owned(),
             kept,
             ino,
+            through_link,
             size: version.as_ref().map(|v| v.size),
             before,
         };
@@ -175,6 +219,30 @@ impl Shared {
                 .push(written.intent, &[path], stamp.unwrap_or_default());
         }
         self.look(path).await?.stat(path)
+    }
+
+    /// The inode that a kept link will lead to, and the file there.
+    async fn through_kept_link(
+        &self,
+        path: &FilePath,
+        kept: &KeptRow,
+    ) -> Result<(u64, Option<Stamp>)> {
+        let place = Place::Kept(kept.id.clone());
+        match self
+            .store
+            .link(&place, path)
+            .await?
+            .map(|link| link.leads_to)
+        {
+            Some(Found::Dir { ino, .. }) if kept.is_dir => Ok((ino, None)),
+            Some(Found::File { stamp, .. }) if !kept.is_dir => Ok((stamp.ino, Some(stamp))),
+            _ => Err(Error::new(
+                Kind::NotFound,
+                format!(
+                    "{path}: what is kept is a link, and what it led to is not there; bring that back first"
+                ),
+            )),
+        }
     }
 
     /// Something is at the path: the kept content becomes a new version of it, and stays kept.
@@ -212,8 +280,17 @@ impl Shared {
         place: &Place,
         version: VersionRow,
     ) -> Result<Candidate> {
-        let Found::File { stamp: kept, .. } = self.store.stat_kept(&version.id).await? else {
-            return Err(no_version(path));
+        let kept = match self.store.stat_kept(&version.id).await? {
+            Found::File { stamp, .. } => stamp,
+            Found::Other => {
+                return Err(Error::new(
+                    Kind::AlreadyExists,
+                    format!(
+                        "{path}: exists, and what is kept is a link; move away what is there first, then restore"
+                    ),
+                ));
+            }
+            Found::Nothing | Found::Dir { .. } => return Err(no_version(path)),
         };
         // Edited in place right before it was kept: what is known of it is of other bytes.
         let b3 = version.b3.filter(|_| version.fit(&kept) != Fit::Edited);
@@ -240,15 +317,29 @@ impl Shared {
     }
 }
 
-async fn kept_of(
-    tx: &mut Tx<'_>,
-    path: &FilePath,
-    of_directory: bool,
-    limit: i64,
-) -> Result<Vec<Kept>> {
-    let rows = if of_directory {
+/// What is known of something kept.
+enum Of {
+    /// Its version.
+    File(Option<VersionRow>),
+    /// When its row was made.
+    Dir { made_ms: Option<i64> },
+}
+
+impl Of {
+    fn version(&self) -> Option<&VersionRow> {
+        match self {
+            Of::File(version) => version.as_ref(),
+            Of::Dir { .. } => None,
+        }
+    }
+}
+
+async fn kept_of(tx: &mut Tx<'_>, query: &VersionsQuery, limit: i64) -> Result<Vec<(KeptRow, Of)>> {
+    let path = &query.path;
+    let after = query.after.as_ref();
+    let rows = if query.of_directory {
         match entries::find(tx, path).await? {
-            Some(dir) => kept::deleted_in(tx, dir.id, limit).await?,
+            Some(dir) => kept::deleted_in(tx, dir.id, after, limit).await?,
             None => Vec::new(),
         }
     } else {
@@ -257,18 +348,19 @@ async fn kept_of(
             None => None,
         };
         match (parent, path.name()) {
-            (Some(parent), Some(name)) => kept::of_name(tx, parent.id, name, limit).await?,
+            (Some(parent), Some(name)) => kept::of_name(tx, parent.id, name, after, limit).await?,
             _ => Vec::new(),
         }
     };
     let mut out = Vec::with_capacity(rows.len());
     for row in rows {
-        let version = if row.is_dir {
-            None
+        let of = if row.is_dir {
+            let made_ms = entries::created_ms(tx, row.entry).await?;
+            Of::Dir { made_ms }
         } else {
-            versions::get(tx, &row.id).await?
+            Of::File(versions::get(tx, &row.id).await?)
         };
-        out.push((row, version));
+        out.push((row, of));
     }
     Ok(out)
 }
@@ -309,6 +401,7 @@ fn nothing_deleted(path: &FilePath) -> Error {
 #[derive(Debug, Clone, Copy)]
 struct Written {
     entry: i64,
+    parent: DirRow,
     intent: i64,
     event: i64,
 }
@@ -321,7 +414,8 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
         return Err(no_version(path));
     }
     rows.before.forget(tx, path, rows.now_ms).await?;
-    let parent = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let dir = rows::ensure_dir(tx, &rows.parent, rows.now_ms).await?;
+    let parent = dir.id;
     let version = (!kept.is_dir).then(|| kept.id.clone());
     if kept.is_dir {
         entries::relocate(tx, kept.entry, parent, &rows.name).await?;
@@ -331,10 +425,14 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
             id: kept.entry,
             parent,
             is_dir: false,
+            gone: false,
             version: version.clone(),
         };
         entries::put_back(tx, &row, &rows.name, rows.now_ms).await?;
-        versions::set_stamp(tx, &kept.id, rows.ino, None).await?;
+        match &rows.through_link {
+            Some(stamp) => versions::follow(tx, &kept.id, stamp).await?,
+            None => versions::set_stamp(tx, &kept.id, rows.ino, None).await?,
+        }
     }
     let step = Step::Unretire {
         key: kept.id.clone(),
@@ -352,6 +450,7 @@ async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {
     };
     Ok(Written {
         entry: kept.entry,
+        parent: dir,
         intent,
         event: events::record(tx, rows.now_ms, &event).await?,
     })
@@ -365,6 +464,7 @@ async fn unwrite_rows(tx: &mut Tx<'_>, rows: &Rows, written: Written) -> Result<
         entries::remove(tx, written.entry).await?;
     }
     kept::insert(tx, kept).await?;
+    written.parent.take_back(tx).await?;
     intents::remove(tx, written.intent).await?;
     events::unrecord(tx, written.event).await
 }
@@ -376,25 +476,10 @@ fn current_info(path: &FilePath, v: &VersionRow) -> VersionInfo {
         is_dir: false,
         size: v.size,
         b3: v.b3,
-        mtime_ns: v.mtime_ns,
+        mtime_ns: Some(v.mtime_ns),
         kept: None,
-        uploaded_ms: v.uploaded_ms,
+        uploaded_ms: Some(v.uploaded_ms),
         retired_ms: None,
         by: v.owner.clone(),
-    }
-}
-
-fn kept_info(path: FilePath, row: &KeptRow, version: Option<&VersionRow>) -> VersionInfo {
-    VersionInfo {
-        id: row.id.clone(),
-        path,
-        is_dir: row.is_dir,
-        size: version.map_or(0, |v| v.size),
-        b3: version.and_then(|v| v.b3),
-        mtime_ns: version.map_or(0, |v| v.mtime_ns),
-        kept: Some(row.reason),
-        uploaded_ms: version.map_or(0, |v| v.uploaded_ms),
-        retired_ms: Some(row.retired_ms),
-        by: row.by.clone(),
     }
 }

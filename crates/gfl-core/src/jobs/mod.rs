@@ -18,6 +18,8 @@ const SETTLE_EVERY_MS: u64 = 250;
 const CHECKPOINT_EVERY_MS: u64 = 250;
 /// Old things are looked for this often.
 const PRUNE_EVERY_MS: u64 = 60_000;
+/// The room of the disk is looked at this often.
+const MEASURE_EVERY_MS: u64 = 5_000;
 /// After a failure a job waits this long.
 const FAILED_WAIT_MS: u64 = 5_000;
 
@@ -60,6 +62,21 @@ impl Jobs {
                 while s.sweep_limbo().await? {}
                 s.expire_uploads().await
             },
+        ));
+        tasks.spawn(repeat(
+            "measure",
+            every(MEASURE_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.measure().await },
+        ));
+        tasks.spawn(crate::access::run(shared.clone(), stopped.clone()));
+        tasks.spawn(repeat(
+            "prune events",
+            every(PRUNE_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.prune_events().await },
         ));
         tasks.spawn(adopt(shared.clone(), stopped));
         Jobs {

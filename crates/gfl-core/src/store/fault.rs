@@ -1,6 +1,6 @@
 //! A store that fails on demand, for tests of everything above. Must not change what succeeds.
 
-use super::{Content, Draft, Found, Names, Place, Publish, Published, Space, Stamp, Store};
+use super::{Content, Draft, Found, Link, Names, Place, Publish, Published, Space, Stamp, Store};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use async_trait::async_trait;
@@ -48,7 +48,7 @@ pub enum Op {
     SyncDirs,
     /// [`Store::remove_kept`].
     RemoveKept,
-    /// `stat`, `stat_kept`, `list`, `collides`.
+    /// `stat`, `link`, `stat_kept`, `list`, `collides`.
     Look,
     /// [`Store::open`].
     Open,
@@ -82,6 +82,7 @@ struct Rule {
 pub struct Faults {
     rules: Mutex<Vec<Rule>>,
     poisoned: Mutex<HashSet<Key>>,
+    denied: Mutex<HashSet<FilePath>>,
 }
 
 impl Faults {
@@ -95,9 +96,32 @@ impl Faults {
         });
     }
 
+    /// From now on the server may not open `path`, nor reach anything below it, as if it had mode 0.
+    pub fn deny(&self, path: FilePath) {
+        self.denied.lock().insert(path);
+    }
+
     /// Nothing fails any more (poisoned drafts stay so).
     pub fn clear(&self) {
         self.rules.lock().clear();
+        self.denied.lock().clear();
+    }
+
+    /// Whether `path` can be reached; with `open` also whether it can be opened.
+    fn admit(&self, path: &FilePath, open: bool) -> Result<()> {
+        let hides = |denied: &FilePath| path.starts_with(denied) && (open || path != denied);
+        if !self.denied.lock().iter().any(hides) {
+            return Ok(());
+        }
+        let text = format!("cannot open {path}: no permission (injected)");
+        Err(Error::new(Kind::StoragePermission, text))
+    }
+
+    fn admit_place(&self, place: &Place) -> Result<()> {
+        match place {
+            Place::Visible(path) => self.admit(path, true),
+            Place::Kept(_) => Ok(()),
+        }
     }
 
     /// Failures still to come.
@@ -221,6 +245,7 @@ impl Store for Faulty {
         from: &Place,
         from_key: Option<&Key>,
     ) -> Result<Arc<dyn Draft>> {
+        self.faults.admit_place(from)?;
         let work = self.inner.create_copy(key, from, from_key);
         Ok(self.draft(self.faults.run(Op::Create, work).await?))
     }
@@ -308,7 +333,12 @@ impl Store for Faulty {
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Found> {
+        self.faults.admit(path, false)?;
         self.faults.run(Op::Look, self.inner.stat(path)).await
+    }
+
+    async fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>> {
+        self.faults.run(Op::Look, self.inner.link(place, at)).await
     }
 
     async fn stat_kept(&self, key: &Key) -> Result<Found> {
@@ -316,6 +346,7 @@ impl Store for Faulty {
     }
 
     async fn open(&self, place: &Place) -> Result<Arc<dyn Content>> {
+        self.faults.admit_place(place)?;
         let inner = self.faults.run(Op::Open, self.inner.open(place)).await?;
         Ok(Arc::new(FaultyContent {
             inner,
@@ -324,6 +355,7 @@ impl Store for Faulty {
     }
 
     async fn list(&self, dir: &FilePath, after: Option<&str>, limit: usize) -> Result<Names> {
+        self.faults.admit(dir, true)?;
         self.faults
             .run(Op::Look, self.inner.list(dir, after, limit))
             .await

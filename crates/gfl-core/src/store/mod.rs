@@ -7,7 +7,10 @@
 //! - [`Store::publish`], [`Store::retire`] and [`Store::rename`] are *redo* steps: each names the inode
 //!   it is about, so that calling it again after a crash finishes or finds it finished, and never
 //!   touches what a person put in its place.
-//! - Errors: `StorageFull`, `ReadOnlyStorage`, `NotFound`, `NameNotStorable`, `IsADirectory`, … or
+//! - A symlink inside the root is *followed* by what reads (`stat`, `open`, `list`, `create_copy`), by
+//!   [`Store::set_meta`], and on the way to a name. The steps that change a name change the name itself: they move
+//!   or keep the link and never touch what it leads to.
+//! - Errors: `StorageFull`, `ReadOnlyStorage`, `StoragePermission`, `NotFound`, `NameNotStorable`, `IsADirectory`, … or
 //!   `Internal` with the cause. A failed step leaves nothing half visible.
 
 use crate::error::Result;
@@ -63,6 +66,15 @@ pub enum Found {
     },
     /// Something that is neither served nor touched: FIFO, device, socket, a symlink out of the root.
     Other,
+}
+
+/// A symlink, as a thing of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Its own stamp; the size is that of its text.
+    pub stamp: Stamp,
+    /// What it leads to; [`Found::Nothing`] or [`Found::Other`] when that cannot be served.
+    pub leads_to: Found,
 }
 
 /// One name of a directory.
@@ -239,6 +251,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// What is at a path. Below a file there is nothing.
     async fn stat(&self, path: &FilePath) -> Result<Found>;
+    /// The link that stands at a place itself, if it is one, and what it would lead to if it stood at `at`.
+    async fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>>;
     /// What is kept under a key.
     async fn stat_kept(&self, key: &Key) -> Result<Found>;
     /// Opens content.

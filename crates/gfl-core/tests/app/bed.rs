@@ -1,11 +1,12 @@
 //! An application over a store and a database of its own, and a person with a shell beside it.
 
 use crate::bodies::{body, framed, statement};
+use crate::ground::{Ground, NEXT, database, open, person_writes};
 use crate::hooks::{Hooked, Hooks};
 use gfl_api::path::FilePath;
 use gfl_api::tree::Root;
 use gfl_core::auth::{Caller, Rule};
-use gfl_core::catalog::{Db, SyncMode};
+use gfl_core::catalog::Db;
 use gfl_core::clock::{Clock, ManualClock};
 use gfl_core::files::*;
 use gfl_core::id::Key;
@@ -18,7 +19,7 @@ use gfl_core::{App, Kind, Result};
 use parking_lot::Mutex;
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
 use tempfile::TempDir;
 
@@ -26,14 +27,6 @@ use tempfile::TempDir;
 pub(crate) const START_MS: i64 = 1_800_000_000_000;
 pub(crate) const MINUTE_MS: i64 = 60_000;
 pub(crate) const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
-
-static NEXT: AtomicU32 = AtomicU32::new(0);
-
-#[derive(Clone)]
-enum Ground {
-    Tree(PathBuf),
-    Memory(Arc<Memory>),
-}
 
 pub(crate) struct Bed {
     app: Mutex<Arc<App>>,
@@ -209,6 +202,11 @@ impl Bed {
         }
     }
 
+    /// The catalog's database by a way of its own.
+    pub(crate) async fn database(&self) -> Db {
+        database(&self.settings).await
+    }
+
     pub(crate) async fn jobs(&self) {
         self.app().run_jobs().await.unwrap();
     }
@@ -336,24 +334,6 @@ impl Bed {
         self.app().restore(&self.me, &path(at), version).await
     }
 
-    pub(crate) async fn versions(&self, at: &str) -> Vec<VersionInfo> {
-        self.app()
-            .versions(&self.me, &path(at), false, 100)
-            .await
-            .unwrap()
-    }
-
-    /// Kept versions of a path as (reason, content), newest first.
-    pub(crate) async fn kept(&self, at: &str) -> Vec<(KeptReason, Vec<u8>)> {
-        let mut out = Vec::new();
-        for info in self.versions(at).await {
-            if let Some(reason) = info.kept.filter(|_| !info.is_dir) {
-                out.push((reason, self.get_version(at, Some(&info.id)).await.unwrap()));
-            }
-        }
-        out
-    }
-
     pub(crate) async fn set_meta(
         &self,
         at: &str,
@@ -469,27 +449,4 @@ impl Bed {
     pub(crate) fn now_ms(&self) -> i64 {
         self.clock.now_ms()
     }
-}
-
-fn person_writes(ground: &Ground, at: &str, data: &[u8]) {
-    match ground {
-        Ground::Memory(memory) => memory.person_writes(&path(at), data),
-        Ground::Tree(dir) => {
-            let full = dir.join(at);
-            std::fs::create_dir_all(full.parent().unwrap()).unwrap();
-            let new = dir.join(format!(".new-{}~", NEXT.fetch_add(1, Ordering::Relaxed)));
-            std::fs::write(&new, data).unwrap();
-            std::fs::rename(new, full).unwrap();
-        }
-    }
-}
-
-async fn open(settings: &Settings, clock: &Arc<ManualClock>, store: &Arc<dyn Store>) -> Arc<App> {
-    let db = match &settings.database_url {
-        Some(url) => Db::open_postgres(url, 8).await,
-        None => Db::open_sqlite(&settings.meta_dir.join("catalog.db"), SyncMode::Off).await,
-    };
-    App::open_quiet(settings.clone(), clock.clone(), store.clone(), db.unwrap())
-        .await
-        .unwrap()
 }

@@ -7,7 +7,7 @@ use gfl_api::path::FilePath;
 use gfl_core::Result;
 use gfl_core::id::Key;
 use gfl_core::store::{
-    Content, Draft, Found, Names, Place, Publish, Published, Space, Stamp, Store,
+    Content, Draft, Found, Link, Names, Place, Publish, Published, Space, Stamp, Store,
 };
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -170,6 +170,9 @@ impl Store for Hooked {
     }
     async fn stat(&self, path: &FilePath) -> Result<Found> {
         self.inner.stat(path).await
+    }
+    async fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>> {
+        self.inner.link(place, at).await
     }
     async fn stat_kept(&self, key: &Key) -> Result<Found> {
         self.inner.stat_kept(key).await

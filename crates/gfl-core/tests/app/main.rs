@@ -3,25 +3,33 @@
 //! same cases run over PostgreSQL too, each in a schema of its own.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod access;
 mod bed;
 mod bodies;
+mod broken;
 mod crashes;
 mod cuts;
 mod endings;
 mod failures;
 mod files;
+mod ground;
 mod hands;
+mod history;
 mod hooks;
 mod ids;
+mod links;
 mod listings;
 mod puts;
 mod races;
+mod retention;
 mod rights;
 mod sessions;
 mod tokens;
 mod twins;
 mod undo;
+mod unreadable;
 mod v0;
+mod vanished;
 
 /// Declares each case once per store, and once more over PostgreSQL.
 macro_rules! cases {

@@ -4,7 +4,7 @@ use crate::bed::{Bed, fails, path};
 use crate::bodies::{MIB, body, bytes};
 use gfl_api::http::EtagList;
 use gfl_core::Kind;
-use gfl_core::files::{Delete, Expected, Part, Put, Relocate};
+use gfl_core::files::{Begin, Delete, Expected, FileMeta, Part, Preconditions, Put, Relocate};
 use std::collections::BTreeSet;
 
 crate::cases! {
@@ -13,6 +13,8 @@ crate::cases! {
     one_of_two_conditional_writers_wins
     parallel_parts_make_one_file
     one_of_many_completions_commits
+    of_many_beginners_with_one_fingerprint_all_share_one_session
+    a_session_that_ends_while_it_is_found_is_begun_anew
     a_folder_moves_under_writers
     restore_twice_at_once
     readers_see_one_content_or_the_other
@@ -151,6 +153,92 @@ async fn one_of_many_completions_commits(bed: &Bed) {
         bed.events().await,
         ["Created f", "Deleted f", "Created f", "Deleted f"]
     );
+}
+
+/// A session's start, as several requests of one client send it.
+fn begin(at: &str, fingerprint: Option<&str>) -> Begin {
+    Begin {
+        path: path(at),
+        len: Some(4),
+        fingerprint: fingerprint.map(str::to_owned),
+        meta: FileMeta::default(),
+        expected: Expected::default(),
+        pre: Preconditions::default(),
+    }
+}
+
+async fn of_many_beginners_with_one_fingerprint_all_share_one_session(bed: &Bed) {
+    for round in 0..5 {
+        let at = format!("f{round}");
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..12 {
+            let (app, me, begin) = (bed.app(), bed.me.clone(), begin(&at, Some("4-mark")));
+            tasks.spawn(async move {
+                let (status, new) = app.upload_begin(&me, begin).await.unwrap();
+                // At once, while others may still be beginning: nothing sent to it may get lost.
+                let part = Part {
+                    start: 0,
+                    end: 4,
+                    total: None,
+                    expected: Expected::default(),
+                };
+                app.upload_part(&me, &status.id, part, body(b"data"))
+                    .await
+                    .unwrap();
+                (status.id, new)
+            });
+        }
+        let mut ids = BTreeSet::new();
+        let mut begun = 0;
+        while let Some(done) = tasks.join_next().await {
+            let (id, new) = done.unwrap();
+            begun += u8::from(new);
+            ids.insert(id);
+        }
+        assert_eq!((ids.len(), begun), (1, 1), "one session, begun once");
+        assert_eq!(bed.drafts().await, 1, "and one draft");
+        bed.complete(ids.first().unwrap()).await.unwrap();
+        bed.has(&at, b"data").await;
+    }
+    // Another length, another fingerprint or none: other sessions.
+    let mut ids = BTreeSet::new();
+    for fingerprint in [None, None, Some("4-mark"), Some("5-mark"), Some("4-mark")] {
+        let begin = begin("g", fingerprint);
+        ids.insert(bed.app().upload_begin(&bed.me, begin).await.unwrap().0.id);
+    }
+    for len in [None, None, Some(5)] {
+        let begin = Begin {
+            len,
+            ..begin("g", Some("4-mark"))
+        };
+        ids.insert(bed.app().upload_begin(&bed.me, begin).await.unwrap().0.id);
+    }
+    assert_eq!(ids.len(), 6);
+}
+
+async fn a_session_that_ends_while_it_is_found_is_begun_anew(bed: &Bed) {
+    let mut tasks = tokio::task::JoinSet::new();
+    for i in 0..8 {
+        let (app, me) = (bed.app(), bed.me.clone());
+        tasks.spawn(async move {
+            for _ in 0..6 {
+                match app.upload_begin(&me, begin("f", Some("4-mark"))).await {
+                    Ok((status, _)) if i % 2 == 0 => {
+                        // Another may have cancelled it already.
+                        let _ = app.upload_cancel(&me, &status.id).await;
+                    }
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), Kind::Busy, "{error}"),
+                }
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let open = bed.app().upload_list(&bed.me, None, 100).await.unwrap();
+    assert!(open.len() <= 1, "{open:?}");
+    assert_eq!(bed.drafts().await, open.len());
 }
 
 async fn a_folder_moves_under_writers(bed: &Bed) {

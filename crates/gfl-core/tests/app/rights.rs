@@ -29,7 +29,15 @@ async fn try_verb(bed: &Bed, who: &Caller, verb: &str) -> Result<()> {
             app.list(who, &query).await.map(drop)
         }
         "open" => app.open_file(who, &path("f"), None).await.map(drop),
-        "versions" => app.versions(who, &path("f"), false, 9).await.map(drop),
+        "versions" => {
+            let query = VersionsQuery {
+                path: path("f"),
+                of_directory: false,
+                after: None,
+                limit: 9,
+            };
+            app.versions(who, &query).await.map(drop)
+        }
         "create" => put("new").await.map(drop),
         "overwrite" => put("f").await.map(drop),
         "mkdir" => app.mkdir(who, &path("dir")).await.map(drop),

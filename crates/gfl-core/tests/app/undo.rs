@@ -14,6 +14,9 @@ crate::cases! {
     a_replaced_version_comes_back
     every_deleted_generation_comes_back
     versions_are_told_newest_first
+    pages_of_versions_add_up_to_all_of_them
+    a_page_of_versions_goes_on_after_what_has_gone
+    kept_folders_tell_their_times
     versions_of_other_paths_are_unreachable
     history_goes_by_age
     history_goes_when_the_disk_is_short
@@ -116,11 +119,7 @@ async fn every_deleted_generation_comes_back(bed: &Bed) {
         bed.restore("f", Some(&version.id)).await.unwrap();
         bed.has("f", &[i as u8; 10]).await;
     }
-    let in_dir = bed
-        .app()
-        .versions(&bed.me, &path(""), true, 10)
-        .await
-        .unwrap();
+    let in_dir = bed.versions("/").await;
     assert!(in_dir.iter().all(|v| v.path == path("f")));
 }
 
@@ -138,24 +137,97 @@ async fn versions_are_told_newest_first(bed: &Bed) {
         ("me", Some(bed.now_ms() - 10))
     );
     bed.delete("f").await.unwrap();
-    let in_root = bed
-        .app()
-        .versions(&bed.me, &path(""), true, 10)
-        .await
-        .unwrap();
+    let in_root = bed.versions("/").await;
     assert_eq!(in_root.len(), 1);
     assert_eq!(
         (in_root[0].size, in_root[0].kept),
         (4, Some(KeptReason::Deleted))
     );
-    assert_eq!(
-        bed.app()
-            .versions(&bed.me, &path("f"), false, 2)
+    assert_eq!(bed.version_page("f", None, 2).await.versions.len(), 2);
+}
+
+/// All versions, page by page.
+async fn paged(bed: &Bed, at: &str, limit: usize) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let page = bed.version_page(at, after, limit).await;
+        assert!(!page.versions.is_empty() && page.versions.len() <= limit);
+        all.extend(page.versions.iter().map(|v| v.id.to_string()));
+        if page.next.is_none() {
+            return all;
+        }
+        after = page.next;
+    }
+}
+
+async fn pages_of_versions_add_up_to_all_of_them(bed: &Bed) {
+    for i in 0..9u8 {
+        bed.put("d/f", &[i; 9]).await;
+        // Some are retired in the same millisecond.
+        bed.clock.advance_ms(i64::from(i % 2));
+    }
+    for i in 0..7u8 {
+        bed.put(&format!("d/{i}"), &[i; 9]).await;
+        bed.delete(&format!("d/{i}")).await.unwrap();
+        bed.clock.advance_ms(i64::from(i % 2));
+    }
+    for (at, count) in [("d/f", 9), ("d/", 7)] {
+        let all: Vec<String> = bed
+            .versions(at)
             .await
-            .unwrap()
-            .len(),
-        2
-    );
+            .iter()
+            .map(|v| v.id.to_string())
+            .collect();
+        assert_eq!(all.len(), count);
+        for limit in 1..=10 {
+            assert_eq!(paged(bed, at, limit).await, all, "{at} by {limit}");
+        }
+    }
+    // Nothing current: the kept ones alone, and the last page is full without promising another.
+    bed.delete("d/f").await.unwrap();
+    assert_eq!(paged(bed, "d/f", 3).await.len(), 9);
+    assert!(bed.version_page("d/f", None, 9).await.next.is_none());
+}
+
+async fn a_page_of_versions_goes_on_after_what_has_gone(bed: &Bed) {
+    for i in 0..6u8 {
+        bed.put("f", &[i; 9]).await;
+        bed.clock.advance_ms(5);
+    }
+    let all = bed.versions("f").await;
+    let page = bed.version_page("f", None, 3).await;
+    // What the page ended with is taken away, and a newer one comes.
+    bed.delete("f").await.unwrap();
+    bed.restore("f", Some(&page.versions[2].id)).await.unwrap();
+    let rest = bed.version_page("f", page.next, 100).await;
+    let ids: Vec<_> = rest.versions.iter().map(|v| &v.id).collect();
+    assert_eq!(ids, [&all[3].id, &all[4].id, &all[5].id]);
+    // After the current one comes all that is kept.
+    let first = bed.version_page("f", None, 1).await;
+    assert!(first.versions[0].kept.is_none());
+    let kept = bed.version_page("f", first.next, 100).await.versions;
+    assert_eq!(kept.len(), 5);
+    assert!(kept.iter().all(|v| v.kept.is_some()));
+}
+
+async fn kept_folders_tell_their_times(bed: &Bed) {
+    let made = bed.now_ms();
+    bed.mkdir("d").await;
+    bed.clock.advance_ms(7);
+    bed.put("d/f", b"x").await;
+    bed.set_meta("d", Some(1_234_567_000_000_000_000), None)
+        .await
+        .unwrap();
+    bed.clock.advance_ms(9);
+    let gone = bed.now_ms();
+    bed.delete("d").await.unwrap();
+    let kept = &bed.versions("/").await[0];
+    assert!(kept.is_dir);
+    assert_eq!(kept.mtime_ns, Some(1_234_567_000_000_000_000));
+    assert_eq!(kept.uploaded_ms, Some(made));
+    assert_eq!(kept.retired_ms, Some(gone));
+    assert_eq!(bed.versions("d").await[0].mtime_ns, kept.mtime_ns);
 }
 
 async fn versions_of_other_paths_are_unreachable(bed: &Bed) {

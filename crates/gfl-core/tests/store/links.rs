@@ -5,7 +5,7 @@ use gfl_api::path::FilePath;
 use gfl_core::Kind;
 use gfl_core::settings::Durability;
 use gfl_core::store::conformance::path;
-use gfl_core::store::{Found, Place, Store};
+use gfl_core::store::{CameOut, Found, Place, Store};
 use rustix::fs::{CWD, Mode};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +17,7 @@ async fn links_are_safe(wood: &Wood) {
     let outside = plant_links(wood).await;
     bad_links_lead_nowhere(wood, &outside).await;
     good_links_are_followed(wood).await;
+    bad_links_are_replaced_by_name(wood, &outside).await;
 }
 
 /// Links of every kind, good and bad, and a secret outside.
@@ -113,15 +114,46 @@ async fn bad_links_lead_nowhere(wood: &Wood, outside: &Path) {
         let draft = wood.bed.settled(b"x").await;
         let p = wood.bed.publication(&draft, &format!("{bad}/new"));
         assert!(wood.bed.store.publish(&p).await.is_err(), "{bad}");
-        let p = wood.bed.publication(&draft, bad);
-        assert!(wood.bed.store.publish(&p).await.is_err(), "{bad}");
     }
+    nothing_outside_was_touched(outside);
+}
+
+fn nothing_outside_was_touched(outside: &Path) {
     assert_eq!(
         fs::read_dir(outside).unwrap().count(),
         1,
         "nothing was made outside"
     );
     assert_eq!(fs::read(outside.join("secret")).unwrap(), b"secret");
+}
+
+/// Where a link stands something else may be put; it never gets to where the link leads.
+async fn bad_links_are_replaced_by_name(wood: &Wood, outside: &Path) {
+    for bad in [
+        "absolute",
+        "absolute-dir",
+        "relative",
+        "up",
+        "loop",
+        "dangling",
+        "own",
+        "kept",
+    ] {
+        let draft = wood.bed.settled(bad.as_bytes()).await;
+        let p = wood.bed.publication(&draft, bad);
+        wood.bed.store.publish(&p).await.unwrap();
+        assert_eq!(fs::read(wood.at_path(bad)).unwrap(), bad.as_bytes());
+        let kept = Place::Kept(p.edit_key.clone());
+        assert!(
+            wood.bed
+                .store
+                .link(&kept, &path(bad))
+                .await
+                .unwrap()
+                .is_some()
+        );
+    }
+    nothing_outside_was_touched(outside);
 }
 
 async fn good_links_are_followed(wood: &Wood) {
@@ -137,28 +169,50 @@ async fn good_links_are_followed(wood: &Wood) {
     let shown: Vec<_> = names.names.iter().map(|n| n.name.as_str()).collect();
     assert_eq!(shown, ["good", "good-dir", "in"]);
     assert_eq!(names.skipped, 13);
-    // Publishing through a link replaces what it names, as opening and writing it did before.
-    let (f, stamp) = (
-        wood.bed.found("in/f").await,
-        wood.bed.settled(b"through").await,
+    // Publishing at a link replaces the link, by its name, and never what it leads to.
+    let draft = wood.bed.settled(b"in its place").await;
+    let p = wood.bed.publication(&draft, "good");
+    let published = wood.bed.store.publish(&p).await.unwrap();
+    assert!(matches!(published.came_out, CameOut::Edited(_)));
+    assert_eq!(fs::read(wood.at_path("good")).unwrap(), b"in its place");
+    assert_eq!(fs::read(wood.at_path("in/f")).unwrap(), b"inside");
+    assert_eq!(
+        wood.bed.store.publish(&p).await.unwrap(),
+        published,
+        "redone"
     );
-    let p = wood.bed.publication(&stamp, "good");
-    assert!(matches!(f, Found::File { .. }));
-    wood.bed.store.publish(&p).await.unwrap();
-    assert_eq!(fs::read(wood.at_path("in/f")).unwrap(), b"through");
+    // The link is kept as it was, and can be put back where it was.
+    let kept = Place::Kept(p.edit_key.clone());
+    let Some(link) = wood.bed.store.link(&kept, &path("good")).await.unwrap() else {
+        panic!("a link is kept");
+    };
+    let target = wood.bed.found("in/f").await;
+    assert_eq!(link.leads_to, target);
+    let elsewhere = wood.bed.store.link(&kept, &path("in/good")).await.unwrap();
+    assert_eq!(elsewhere.unwrap().leads_to, Found::Nothing);
+    let not_made_yet = wood.bed.store.link(&kept, &path("a/b/good")).await.unwrap();
+    assert_eq!(not_made_yet.unwrap().leads_to, Found::Nothing);
+    fs::remove_file(wood.at_path("good")).unwrap();
+    let Found::File { stamp, .. } = target else {
+        panic!("a file");
+    };
+    let good = path("good");
+    let back = wood.bed.store.unretire(&p.edit_key, stamp.ino, &good);
+    assert!(back.await.unwrap());
+    assert_eq!(wood.bed.content("good").await, b"inside");
     // Deleting a link deletes the link.
     let key = wood.bed.key();
     for _ in 0..2 {
         assert!(
             wood.bed
                 .store
-                .retire(&path("good"), stamp.1.ino, &key)
+                .retire(&path("good"), stamp.ino, &key)
                 .await
                 .unwrap()
         );
     }
     assert_eq!(wood.bed.found("good").await, Found::Nothing);
-    assert_eq!(wood.bed.content("in/f").await, b"through");
+    assert_eq!(wood.bed.content("in/f").await, b"inside");
     let kept = wood
         .bed
         .store
@@ -173,11 +227,11 @@ async fn good_links_are_followed(wood: &Wood) {
     assert!(
         wood.bed
             .store
-            .unretire(&key, stamp.1.ino, &path("good"))
+            .unretire(&key, stamp.ino, &path("good"))
             .await
             .unwrap()
     );
-    assert_eq!(wood.bed.content("good").await, b"through");
+    assert_eq!(wood.bed.content("good").await, b"inside");
 }
 
 #[tokio::test]

@@ -320,3 +320,24 @@ fn a_folder_continues_after_the_client_was_killed() {
     gfl.run(&["put", "src", "up"]).expect(0);
     assert_eq!(tree::summary(&server.data().join("up")).unwrap(), want);
 }
+
+#[test]
+fn several_clients_that_send_the_same_file_at_once_all_succeed() {
+    let server = Server::start();
+    let content = data::bytes(79, LARGE);
+    let clients = [(); 3].map(|()| Gfl::new(&server));
+    for gfl in &clients {
+        fs::write(gfl.local("large"), &content).unwrap();
+        let file = fs::File::options().write(true).open(gfl.local("large"));
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+        // The same file for the server: they share one session, and take parts over from each other.
+        file.unwrap().set_modified(time).unwrap();
+    }
+    let running = clients
+        .each_ref()
+        .map(|gfl| gfl.spawn(&["put", "large", "f", "--force"]));
+    for mut child in running {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_file(&server.http(), "f", &content);
+}

@@ -2,7 +2,7 @@
 
 use crate::common::{append, assert_file, assert_nothing, begin};
 use gfl_e2e::mount::Mount;
-use gfl_e2e::{Http, Request, Server, Setup, data, http, skip, v0};
+use gfl_e2e::{Http, Request, Server, Setup, data, http, skip, v0, wait};
 
 const DISK_MIB: u64 = 24;
 const TOO_MUCH: usize = 40 << 20;
@@ -21,7 +21,10 @@ fn on_small_disk(what: &str) -> Option<(Server, Mount)> {
 }
 
 fn still_works(http: &Http) {
-    http.get("/readyz").expect(200);
+    // What readiness found a moment ago may still be told.
+    wait::until("the server is ready again", 10, || {
+        (http.get("/readyz").status == 200).then_some(())
+    });
     http.put(http::file("small"), "fits").expect(201);
     assert_file(http, "small", b"fits");
     assert_file(http, "before", b"was there before");
@@ -148,7 +151,9 @@ fn a_read_only_disk_serves_and_refuses() {
             answer.text()
         );
     }
-    http.get("/readyz").expect(503);
+    let ready = http.get("/readyz").expect(503).text();
+    assert!(ready.contains("[-]storage failed"), "{ready}");
+    assert!(ready.contains("read-only"), "{ready}");
     http.get("/livez").expect(200);
     mount
         .set_read_only(false)

@@ -1,23 +1,34 @@
 //! End-to-end tests: one binary, one module per topic. Every test starts its own server.
 
+mod admin;
 mod attacks;
 mod auth;
 mod client;
+mod client_pipes;
+mod client_words;
 mod common;
 mod curl;
+mod discovery;
 mod disk;
 mod drain;
 mod events;
 mod kill;
+mod logs;
 mod memory;
+mod metrics;
 mod names;
 mod power;
 mod ranges;
 mod reload;
+mod secrets;
 mod service;
 mod sizes;
+mod start;
+mod stats;
 mod stories;
 mod tidy;
+mod tokens;
+mod transfers;
 mod uploads;
 mod uploads_writers;
 mod v0;

@@ -1,7 +1,7 @@
 //! Names: everything that is a legal name works everywhere, everything else is refused.
 
 use crate::common::{assert_file, batch, list};
-use gfl_e2e::{Gfl, Request, Server, http};
+use gfl_e2e::{Gfl, Request, Server, Setup, http};
 use std::fs;
 
 /// Legal, and each broken by some program.
@@ -153,6 +153,114 @@ fn names_on_disk_that_are_not_utf8_are_skipped() {
     assert_eq!(list(&http, "d"), ["good"]);
     let answer = http.get(http::file("d/fifo"));
     assert!((400..500).contains(&answer.status), "{}", answer.text());
+}
+
+#[test]
+fn what_the_server_may_not_read_is_said_and_left_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let server = Setup::default().ordinary().start();
+    let http = server.http();
+    for name in ["d/a", "d/secret/x", "d/z", "f", "ro/old"] {
+        http.put(http::file(name), name).expect(201);
+    }
+    let chmod = |name: &str, mode| {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(server.data().join(name), mode).unwrap();
+    };
+    chmod("d/secret", 0o000);
+    chmod("f", 0o000);
+    chmod("ro", 0o555);
+    for path in ["/v1/files/f", "/v1/files/d/secret/", "/v1/files/d/secret/x"] {
+        let answer = http.get(path).problem(403, "storage-permission");
+        let text = answer.text();
+        assert!(text.contains("administrator"), "{text}");
+        assert!(!text.contains(server.data().to_str().unwrap()), "{text}");
+    }
+    let new = Request::new("PUT", http::file("ro/new")).body("x");
+    http.send(&new).problem(403, "storage-permission");
+    assert!(!server.data().join("ro/new").exists());
+    // Whoever lists everything gets everything else, and hears that something is missing.
+    let names = |page: &serde_json::Value| -> Vec<String> {
+        let entries = page["entries"].as_array().cloned().unwrap_or_default();
+        entries
+            .iter()
+            .filter_map(|e| e["path"].as_str().map(str::to_owned))
+            .collect()
+    };
+    let page = http.get("/v1/files/?recursive=true").expect(200).json();
+    let all = ["d", "d/a", "d/secret", "d/z", "f", "ro", "ro/old"];
+    assert_eq!(names(&page), all);
+    assert_eq!(page["skipped"], 1);
+    let stream =
+        Request::new("GET", "/v1/files/?recursive=true").header("Accept", "application/x-ndjson");
+    let stream = http.send(&stream).expect(200).text();
+    let end: serde_json::Value =
+        serde_json::from_str(stream.lines().last().unwrap_or_default()).unwrap();
+    assert_eq!((&end["count"], &end["skipped"]), (&7.into(), &1.into()));
+    // The token is not what is missing.
+    let got = Gfl::new(&server).run(&["get", "f", "here"]).expect(1);
+    assert!(got.err.contains("administrator"), "{}", got.err);
+    assert!(!got.err.contains("the token lacks"), "{}", got.err);
+    // Names may be changed all the same, where the folder allows it.
+    http.delete(http::file("f")).expect(204);
+    http.post("/v1/versions/f", &serde_json::Value::Null)
+        .expect(200);
+    chmod("f", 0o600);
+    assert_eq!(http.get(http::file("f")).expect(200).text(), "f");
+    chmod("d/secret", 0o755);
+    assert_file(&http, "d/secret/x", b"d/secret/x");
+}
+
+#[test]
+fn links_are_changed_by_name() {
+    use std::os::unix::fs::symlink;
+    let mut server = Server::start();
+    let http = server.http();
+    http.put(http::file("d/f"), "content").expect(201);
+    for name in ["deleted", "replaced", "moved", "folder"] {
+        let target = if name == "folder" { "d" } else { "d/f" };
+        symlink(target, server.data().join(name)).unwrap();
+    }
+    let is_link = |name: &str| server.data().join(name).is_symlink();
+    http.delete(http::file("deleted")).expect(204);
+    http.delete(http::file("folder") + "/").expect(204);
+    http.put(http::file("replaced"), "ours").expect(200);
+    let op = |to: &str| serde_json::json!({ "op": "move", "path": "moved", "to": to });
+    assert_eq!(batch(&http, op("e/moved"))["status"], 400);
+    assert_eq!(batch(&http, op("there"))["status"], 201);
+    assert!(is_link("there") && !is_link("replaced") && !is_link("moved"));
+    assert_file(&http, "d/f", b"content");
+    http.post("/v1/versions/deleted", &serde_json::Value::Null)
+        .expect(200);
+    http.post("/v1/versions/folder", &serde_json::Value::Null)
+        .expect(200);
+    assert!(is_link("deleted") && is_link("folder"));
+    server.kill9();
+    server.restart();
+    let http = server.http();
+    for name in ["d/f", "deleted", "there", "folder/f"] {
+        assert_eq!(http.get(http::file(name)).expect(200).text(), "content");
+    }
+    assert_file(&http, "replaced", b"ours");
+    let list = http.get("/v1/versions/replaced").expect(200).json();
+    let link = &list["versions"][1];
+    assert_eq!(link["reason"], "edited");
+    let target = format!(
+        "{}?version={}",
+        http::file("replaced"),
+        link["id"].as_str().unwrap()
+    );
+    let answer = http.get(target).problem(404, "not-found");
+    assert!(answer.text().contains("is a link"), "{}", answer.text());
+    // A pipe answers at once, and is neither read nor written.
+    let pipe = server.data().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    http.get(http::file("pipe")).problem(400, "invalid-path");
+    http.put(http::file("pipe"), "x")
+        .problem(400, "invalid-path");
+    http.delete(http::file("pipe")).problem(400, "invalid-path");
+    assert!(pipe.exists());
 }
 
 #[test]

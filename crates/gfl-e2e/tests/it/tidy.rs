@@ -157,6 +157,77 @@ fn the_map_names_every_folder() {
     );
 }
 
+/// The dependencies that a manifest names, under any of its headings.
+fn dependencies(manifest: &Path) -> Vec<String> {
+    let text = fs::read_to_string(manifest).expect("manifests are readable");
+    let mut inside = false;
+    let mut names = Vec::new();
+    for line in text.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(['.', ' ', '=']).filter(|_| inside) {
+            names.extend((!name.is_empty() && !name.starts_with('#')).then(|| name.to_owned()));
+        }
+    }
+    names
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let root = workspace();
+    let mut wrong = Vec::new();
+    let mut all = folders(&root.join("crates"));
+    all.push(root.join("xtask"));
+    for krate in all {
+        let folder = relative(&root, &krate);
+        for name in dependencies(&krate.join("Cargo.toml")) {
+            let word = name.replace('-', "_");
+            // As a path, or as a crate that is imported whole.
+            let words = [
+                format!("{word}::"),
+                format!("{word}!"),
+                format!("use {word}"),
+            ];
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if uses(&folder, &words, &[]).is_empty() {
+                wrong.push(format!("{folder}: {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "used by nothing: {}", wrong.join(", "));
+}
+
+#[test]
+fn every_dependency_has_its_reason() {
+    let root = workspace();
+    let named = dependencies(&root.join("Cargo.toml"));
+    assert!(named.len() > 10, "the workspace's dependencies: {named:?}");
+    let text = fs::read_to_string(root.join("docs/dependencies.md")).unwrap_or_default();
+    let table: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .flat_map(|cell| cell.split([',', ' ']))
+        .collect();
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !name.starts_with("gfl") && !table.contains(&name.as_str()))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no line in docs/dependencies.md: {missing:?}"
+    );
+    let gone: Vec<_> = table
+        .iter()
+        .filter(|name| !name.is_empty() && !["crate", "---"].contains(name))
+        .filter(|name| !name.starts_with('(') && !name.ends_with(')'))
+        .filter(|name| !named.iter().any(|n| n == *name))
+        .collect();
+    assert!(
+        gone.is_empty(),
+        "docs/dependencies.md explains what is not there: {gone:?}"
+    );
+}
+
 fn folders(dir: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
     entries.map(|e| e.path()).filter(|p| p.is_dir()).collect()

@@ -1,7 +1,7 @@
 //! Undo: everything that was replaced or deleted can be had back.
 
 use crate::common::{assert_file, assert_nothing, batch};
-use gfl_e2e::{Http, Server, data, http};
+use gfl_e2e::{Gfl, Http, Server, Setup, data, http};
 use serde_json::Value;
 
 fn versions(http: &Http, path: &str) -> Vec<Value> {
@@ -149,4 +149,56 @@ fn versions_of_others_paths_are_not_given_away() {
         answer.status, 404,
         "a version is only reachable at its own path"
     );
+}
+
+#[test]
+fn versions_are_told_page_by_page() {
+    let server = Server::start();
+    let http = server.http();
+    for n in 0..5 {
+        http.put(http::file("f"), format!("version {n}"));
+    }
+    let all = versions(&http, "f");
+    let mut paged = Vec::new();
+    let mut target = "/v1/versions/f?limit=2".to_owned();
+    loop {
+        let page = http.get(&target).expect(200).json();
+        let versions = page["versions"].as_array().cloned().unwrap_or_default();
+        assert!((1..=2).contains(&versions.len()), "{page}");
+        paged.extend(versions);
+        match page["next"].as_str() {
+            Some(next) => target = format!("/v1/versions/f?limit=2&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!((paged.len(), paged), (5, all));
+    http.get("/v1/versions/f?cursor=elsewhere")
+        .problem(400, "invalid-request");
+}
+
+#[test]
+fn the_client_lists_more_versions_than_a_page_holds() {
+    let server = Setup::default().with("durability", "none").start();
+    let http = server.http();
+    for n in 0..1_003 {
+        http.put(http::file("f"), format!("version {n}"));
+    }
+    let listed = Gfl::new(&server).run(&["restore", "--list", "f"]).expect(0);
+    assert_eq!(listed.out.lines().count(), 1_003);
+}
+
+#[test]
+fn deleted_folders_tell_their_times() {
+    let server = Server::start();
+    let http = server.http();
+    http.put(http::file("d/f"), "x").expect(201);
+    let mtime = http.get("/v1/meta/d").expect(200).json()["mtime"].clone();
+    http.delete(http::file("d") + "/?recursive=true")
+        .expect(204);
+    let kept = versions(&http, "")[0].clone();
+    assert_eq!((&kept["type"], &kept["mtime"]), (&"dir".into(), &mtime));
+    for time in ["uploaded", "retired"] {
+        let told = kept[time].as_str().unwrap_or_default();
+        assert!(told > "2020" && told < "2100", "{time}: {kept}");
+    }
 }

@@ -91,17 +91,27 @@ impl Reloader {
         if found.is_missing() {
             bail!("{} is gone", self.args.config);
         }
-        let plan = start::plan(&self.args, found)?;
+        let plan = start::plan(&self.args, found);
+        let fatal = plan.findings.iter().find(|finding| finding.fatal);
+        if let Some(finding) = fatal {
+            bail!("{finding}");
+        }
         let (limits, warning) = Limits::new(&plan.server, self.descriptors)?;
         // The last thing that can fail, so that nothing is left half done.
         logs::set_level(&plan.server.log_level)?;
         self.server.set_limits(limits);
+        self.server.set_metrics_access(plan.server.metrics);
         let [live, fixed] = compare(&self.config, &plan.server);
         self.config = in_force(self.config.clone(), plan.server);
         Ok(Changes {
             live,
             fixed,
-            warnings: plan.warnings.into_iter().chain(warning).collect(),
+            warnings: plan
+                .findings
+                .iter()
+                .map(ToString::to_string)
+                .chain(warning)
+                .collect(),
         })
     }
 }
@@ -156,9 +166,10 @@ macro_rules! settings {
 
 settings! {
     live:
-        log_level connections_max connections_per_address_max trusted_proxies drain_seconds drain_notice_seconds;
+        log_level metrics connections_max connections_per_address_max trusted_proxies drain_seconds drain_notice_seconds;
     fixed:
         address storage_dir meta_dir tokens_file tls_cert tls_key durability undo_days undo_free_percent_min
+        event_days event_rows_max discovery discovery_name updates_file access_log_days
         upload_expiry_hours max_file_size log show_paths_in_config
 }
 

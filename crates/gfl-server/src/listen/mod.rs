@@ -6,10 +6,14 @@
 //! when hyper is done with it ([`http1::Connection::into_parts`]); idle parking can later use the same seam.
 
 mod accept;
+#[cfg(unix)]
+mod admin;
 mod slots;
 mod socket;
 
 pub use accept::serve;
+#[cfg(unix)]
+pub use admin::AdminSocket;
 pub use slots::{Counts, Slots};
 
 use crate::body::Body;

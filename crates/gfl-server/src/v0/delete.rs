@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 
 pub(super) async fn answer(call: &Call) -> Answer {
     let target = Target::of(call);
-    let caller = admit(call, &target, Verb::Delete, "delete")?;
+    let caller = admit(call, &target, Verb::Delete, "delete").await?;
     demand_method(call, &Method::DELETE)?;
     if target.text.is_empty() {
         return Err(TextFailure::new(

@@ -15,7 +15,7 @@ const PERMISSION: &str = "download";
 
 pub(super) async fn answer(call: &Call) -> Answer {
     let target = Target::of(call);
-    let caller = admit(call, &target, Verb::Download, PERMISSION)?;
+    let caller = admit(call, &target, Verb::Download, PERMISSION).await?;
     if target.text.is_empty() {
         return Err(TextFailure::new(
             StatusCode::BAD_REQUEST,

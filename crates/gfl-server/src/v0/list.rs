@@ -19,7 +19,7 @@ const PERMISSION: &str = "list";
 
 pub(super) async fn answer(call: &Call) -> Answer {
     let target = Target::of(call);
-    let caller = admit(call, &target, Verb::List, PERMISSION)?;
+    let caller = admit(call, &target, Verb::List, PERMISSION).await?;
     let usual = StatusCode::INTERNAL_SERVER_ERROR;
     let dir = target
         .path

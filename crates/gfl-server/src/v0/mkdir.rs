@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 pub(super) async fn answer(call: &Call) -> Answer {
     let target = Target::of(call);
-    let caller = admit(call, &target, Verb::Mkdir, "mkdir")?;
+    let caller = admit(call, &target, Verb::Mkdir, "mkdir").await?;
     demand_method(call, &Method::POST)?;
     if target.text.is_empty() {
         return Err(TextFailure::new(

@@ -90,18 +90,27 @@ impl Target {
         let query = Query::parse(call.uri.query());
         let text = query.get("path").unwrap_or_default().to_owned();
         let path = FilePath::parse_v0(&text);
+        name(call, &text, &path);
         Target { text, path }
     }
 }
 
+/// Names what a request is about in the log: as it was understood, else as it was written.
+fn name(call: &Call, text: &str, path: &Result<FilePath, PathError>) {
+    match path {
+        Ok(path) => call.names(path),
+        Err(_) => call.facts.names(text),
+    }
+}
+
 /// Who calls, and that they may do this here. v0.1 decided both before it looked at method or path.
-fn admit(
+async fn admit(
     call: &Call,
     target: &Target,
     verb: Verb,
     permission: &'static str,
 ) -> Result<Caller, TextFailure> {
-    let caller = caller::for_v0(call)?;
+    let caller = caller::for_v0(call).await?;
     let root = FilePath::root();
     match caller.may(verb, target.path.as_ref().unwrap_or(&root)) {
         Ok(_) => Ok(caller),
@@ -171,6 +180,7 @@ fn failure(
         | Kind::NameCollision
         | Kind::PreconditionFailed
         | Kind::NameNotStorable
+        | Kind::StoragePermission
         | Kind::RangeNotSatisfiable
         | Kind::Internal => usual,
     };

@@ -2,12 +2,13 @@
 
 use super::{Answer, demand_method, failure, path_text, text};
 use crate::caller::{self, may_somewhere};
+use crate::facts::logged;
 use crate::incoming;
 use crate::problem::TextFailure;
 use crate::server::Call;
 use bytes::Bytes;
 use gfl_api::limits::V0_CHUNKS_MAX;
-use gfl_api::path::FilePath;
+use gfl_api::path::{FilePath, PathError};
 use gfl_api::v0::{UploadDecoder, UploadMessage, V0Error, checksum_to_verify, texts};
 use gfl_core::app::Spool;
 use gfl_core::auth::{Caller, Verb};
@@ -17,14 +18,16 @@ use http::{Method, StatusCode};
 const PERMISSION: &str = "upload";
 
 pub(super) async fn answer(mut call: Call) -> Answer {
-    let caller = caller::for_v0(&call)?;
+    let caller = caller::for_v0(&call).await?;
     if !may_somewhere(&caller, Verb::Create) {
         let text = texts::permission_denied(PERMISSION);
         return Err(TextFailure::new(StatusCode::FORBIDDEN, text));
     }
     demand_method(&call, &Method::POST)?;
     let (message, spool) = receive(&mut call, &caller).await?;
-    let chunk = check(&message)?;
+    let path = FilePath::parse_v0(&message.path);
+    super::name(&call, &message.path, &path);
+    let chunk = check(&message, path)?;
     let (id, total) = (message.chunk_id, message.total);
     let done = call
         .app()
@@ -40,7 +43,7 @@ pub(super) async fn answer(mut call: Call) -> Answer {
             )
         })?;
     if let Some(done) = done {
-        log_saved(&done);
+        log_saved(&call, &done);
     }
     Ok(text(StatusCode::OK, texts::chunk_received(id, total)))
 }
@@ -82,9 +85,12 @@ fn bad_body(error: V0Error) -> TextFailure {
 }
 
 /// What v0.1 noticed only after it had stored everything, now before.
-fn check(message: &UploadMessage) -> Result<V0Chunk, TextFailure> {
+fn check(
+    message: &UploadMessage,
+    path: Result<FilePath, PathError>,
+) -> Result<V0Chunk, TextFailure> {
     let refuse = |text| TextFailure::new(StatusCode::INTERNAL_SERVER_ERROR, text);
-    let path = FilePath::parse_v0(&message.path).map_err(|error| {
+    let path = path.map_err(|error| {
         let cause = format!("storage failed: {}", path_text(&error, &message.path));
         refuse(texts::reassembly_failed(&cause))
     })?;
@@ -104,9 +110,10 @@ fn check(message: &UploadMessage) -> Result<V0Chunk, TextFailure> {
 }
 
 /// v0.1 printed this line to stdout.
-fn log_saved(done: &Committed) {
+fn log_saved(call: &Call, done: &Committed) {
     if let Node::File { size, .. } = &done.stat.node {
-        let path = done.stat.path.as_str().escape_debug();
+        call.facts.stores(*size, None);
+        let path = logged(done.stat.path.as_str());
         tracing::info!("File saved: {path} ({size} bytes)");
     }
 }
@@ -114,6 +121,10 @@ fn log_saved(done: &Committed) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn check(message: &UploadMessage) -> Result<V0Chunk, TextFailure> {
+        super::check(message, FilePath::parse_v0(&message.path))
+    }
 
     fn message(path: &str, chunk_id: i64, total: i64) -> UploadMessage {
         UploadMessage {

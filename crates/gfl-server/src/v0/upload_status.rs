@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 pub(super) async fn answer(call: &Call) -> Answer {
     let target = Target::of(call);
-    let caller = admit(call, &target, Verb::Create, "upload")?;
+    let caller = admit(call, &target, Verb::Create, "upload").await?;
     demand_method(call, &Method::GET)?;
     if target.text.is_empty() {
         return Err(TextFailure::new(

@@ -1,9 +1,11 @@
 //! `POST /v1/bulk/get`: many small files in one answer, in the order asked for.
 
 use super::answers::read_json;
+use super::fields;
 use crate::body::{Body, BodyError, FileBody};
 use crate::budget::Member;
 use crate::caller;
+use crate::facts::Facts;
 use crate::problem::{Failure, Outcome};
 use crate::server::{Call, Server};
 use bytes::{Bytes, BytesMut};
@@ -13,11 +15,12 @@ use gfl_api::http::TYPE_BULK;
 use gfl_api::limits::{BULK_FILE_BYTES_MAX, BULK_GET_PATHS_MAX, GROUP_BYTES};
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
-use gfl_api::v1::{BulkGetPath, BulkGetRequest};
+use gfl_api::v1::{AtMost, BulkGetPath, Members, Strict};
 use gfl_core::auth::Caller;
 use gfl_core::files::{Node, OpenFile};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response};
+use serde::Deserialize;
 use std::sync::Arc;
 
 /// Files opened ahead of the one that is being sent.
@@ -30,24 +33,19 @@ const NOT_MODIFIED: u16 = 304;
 /// Answers a bulk get.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/bulk/get");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }
-    let request: BulkGetRequest = read_json(call.take_body()).await?;
-    if request.paths.len() > BULK_GET_PATHS_MAX {
-        return Err(Failure::new(
-            Code::TooLarge,
-            format!("a bulk get has at most {BULK_GET_PATHS_MAX} paths, send several"),
-        ));
-    }
+    let wanted = wanted(read_json(call.take_body()).await?)?;
+    call.facts.many();
     let getter = Arc::new(Getter {
         server: Arc::clone(&call.server),
         caller,
-        request_id: call.facts.id.clone(),
+        facts: Arc::clone(&call.facts),
         member: call.server.budget.join(),
     });
-    let files = stream::iter((0..).zip(request.paths))
+    let files = stream::iter((0..).zip(wanted))
         .map(move |(index, wanted)| {
             let getter = Arc::clone(&getter);
             async move { getter.frame(index, wanted).await }
@@ -63,10 +61,41 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     Ok(answer)
 }
 
+/// The body of a request, [`gfl_api::v1::BulkGetRequest`] on the wire.
+#[derive(Deserialize)]
+struct Request {
+    paths: AtMost<Strict<BulkGetPath>, BULK_GET_PATHS_MAX>,
+}
+
+impl Members for Request {
+    const MEMBERS: &'static [&'static str] = &["paths"];
+}
+
+/// What is asked for. A malformed request is refused whole: its answer would be a stream.
+fn wanted(request: Strict<Request>) -> Outcome<Vec<BulkGetPath>> {
+    fields::refuse_unknown(&request, "the body")?;
+    let paths = request.value.paths;
+    if paths.more {
+        return Err(Failure::new(
+            Code::TooLarge,
+            format!("a bulk get has at most {BULK_GET_PATHS_MAX} paths, send several"),
+        ));
+    }
+    let check = |(index, wanted): (usize, Strict<BulkGetPath>)| {
+        let place = format!("paths[{index}]");
+        fields::refuse_unknown(&wanted, &place)?;
+        if !wanted.has("path") {
+            return Err(fields::missing(&place, "path", "name a file"));
+        }
+        Ok(wanted.value)
+    };
+    paths.items.into_iter().enumerate().map(check).collect()
+}
+
 struct Getter {
     server: Arc<Server>,
     caller: Caller,
-    request_id: String,
+    facts: Arc<Facts>,
     member: Member,
 }
 
@@ -91,10 +120,16 @@ impl Getter {
     /// The frame of one path; what fails becomes an error frame and stops no other.
     async fn frame(&self, index: u32, wanted: BulkGetPath) -> Frame {
         match self.open(index, &wanted).await {
-            Ok(frame) => frame,
+            Ok(frame) => {
+                self.facts.many().done();
+                frame
+            }
             Err(failure) => {
                 let status = failure.status();
-                let problem = failure.into_problem(&self.request_id);
+                let problem = failure.into_problem(&self.facts.id);
+                self.facts
+                    .many()
+                    .failed(&wanted.path, problem.code.as_str());
                 error_frame(
                     index,
                     wanted.path,

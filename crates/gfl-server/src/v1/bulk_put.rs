@@ -5,9 +5,10 @@
 //! storer, and the storer only by a client that does not read its answers.
 
 use super::answers::line;
-use super::fields;
+use super::{fields, held};
 use crate::body::{Body, BodyError};
 use crate::caller;
+use crate::facts::{Facts, logged};
 use crate::incoming;
 use crate::problem::{Failure, Outcome};
 use crate::server::{Call, Server};
@@ -41,7 +42,7 @@ const ANSWERS_QUEUED_MAX: usize = 1024;
 /// Answers a bulk put.
 pub(super) async fn route(mut call: Call) -> Outcome {
     call.route("/v1/bulk");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     if call.method != Method::POST {
         return Err(Failure::method("POST"));
     }
@@ -56,19 +57,29 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     // Before the answer begins: what is no bulk stream at all fails with a status of its own, and a client that
     // waits to be asked for the body is asked.
     let first = reader.event().await?;
-    let (answers, answered) = mpsc::channel(ANSWERS_QUEUED_MAX);
+    call.facts.many();
+    let (answers, mut answered) = mpsc::channel(ANSWERS_QUEUED_MAX);
     let storer = Storer {
         server: Arc::clone(&call.server),
         caller,
-        request_id: call.facts.id.clone(),
+        facts: Arc::clone(&call.facts),
         answers,
     };
     // A task of its own: files that arrived whole are stored even when the client does not wait for the answer.
     tokio::spawn(storer.run(reader, first));
-    let lines = stream::unfold(answered, |mut answered| async move {
-        let line: Bytes = answered.recv().await?;
-        Some((Ok::<_, BodyError>(line), answered))
-    });
+    let held = match held::is_needed(&call.headers) {
+        true => held::until_the_end(&mut answered).await,
+        false => held::Held::default(),
+    };
+    let first = (!held.lines.is_empty()).then_some(Ok(held.lines));
+    let lines = stream::unfold(
+        (answered, held.rights),
+        |(mut answered, rights)| async move {
+            let line: Bytes = answered.recv().await?;
+            Some((Ok::<_, BodyError>(line), (answered, rights)))
+        },
+    );
+    let lines = stream::iter(first).chain(lines);
     let mut answer = Response::new(Body::stream(Box::pin(lines)));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE_NDJSON));
@@ -87,7 +98,7 @@ struct Incoming {
 struct Storer {
     server: Arc<Server>,
     caller: Caller,
-    request_id: String,
+    facts: Arc<Facts>,
     answers: mpsc::Sender<Bytes>,
 }
 
@@ -98,10 +109,27 @@ impl Storer {
         let last = match read {
             Ok(()) => serde_json::json!({ "end": true, "count": count }),
             Err(failure) => {
-                serde_json::json!({ "problem": failure.into_problem(&self.request_id) })
+                serde_json::json!({ "problem": failure.into_problem(&self.facts.id) })
             }
         };
-        let _ = self.answers.send(line(&last)).await;
+        if self.answers.send(line(&last)).await.is_err() {
+            self.log_alone();
+        }
+    }
+
+    /// The request's own line was written when its client left; files that had arrived whole were stored after it.
+    fn log_alone(&self) {
+        let many = self.facts.many();
+        let (first_failed, problem) = many.first_failed().unzip();
+        tracing::info!(
+            who = logged(self.caller.user()),
+            files = many.files(),
+            failed = many.failures(),
+            first_failed,
+            problem,
+            request_id = self.facts.id,
+            "a bulk put went on without its client"
+        );
     }
 
     /// Stores files as they come and answers each when it is done. Returns how many there were.
@@ -134,6 +162,7 @@ impl Storer {
         };
         match self.put(file).await {
             Ok(done) => {
+                self.facts.many().done();
                 answer.status = if done.created { 201 } else { 200 };
                 if let Node::File {
                     version, b3, etag, ..
@@ -146,7 +175,10 @@ impl Storer {
             }
             Err(failure) => {
                 answer.status = failure.status();
-                answer.problem = Some(failure.into_problem(&self.request_id));
+                self.facts
+                    .many()
+                    .failed(&answer.path, failure.code().as_str());
+                answer.problem = Some(failure.into_problem(&self.facts.id));
             }
         }
         answer

@@ -8,8 +8,10 @@ use gfl_api::http::{
     CONTENT_DIGEST, Digests, EtagList, GFL_BLAKE3, GFL_MODE, GFL_MTIME, REPR_DIGEST, parse_mode,
     parse_mtime,
 };
+use gfl_api::path::Shown;
 use gfl_api::problem::Code;
 use gfl_api::tree::Root;
+use gfl_api::v1::Strict;
 use gfl_core::files::{Expected, FileMeta, Preconditions};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue};
 
@@ -122,17 +124,36 @@ pub(super) fn switch(query: &Query, name: &str) -> Outcome<bool> {
     }
 }
 
-/// `?limit`, between 1 and `max`.
+/// `?limit`, between 1 and `max`. More is refused and not cut down: who does not look for a next page would take
+/// the cut page for everything.
 pub(super) fn limit(query: &Query, default: usize, max: usize) -> Outcome<usize> {
-    match query.get("limit") {
-        None => Ok(default),
-        Some(text) => match text.parse::<usize>() {
-            Ok(n) if n > 0 => Ok(n.min(max)),
-            _ => Err(Failure::invalid(format!(
-                "limit is a number from 1 to {max}"
-            ))),
-        },
+    let Some(text) = query.get("limit") else {
+        return Ok(default);
+    };
+    match text.parse::<usize>() {
+        Ok(n) if (1..=max).contains(&n) => Ok(n),
+        _ => {
+            let shown = Shown::new(text);
+            let why = format!("limit is a whole number from 1 to {max}, not {shown:?}");
+            Err(Failure::invalid(why).with("limit_max", max))
+        }
     }
+}
+
+/// Refuses an object with a member it does not have: ignored, a mistyped name would mean something else than what
+/// was written. `place` says which object.
+pub(super) fn refuse_unknown<T>(body: &Strict<T>, place: &str) -> Outcome<()> {
+    match &body.unknown {
+        None => Ok(()),
+        Some(member) => {
+            Err(Failure::invalid(format!("{place}: {member}")).with("member", member.name.as_str()))
+        }
+    }
+}
+
+/// A member that has to be there.
+pub(super) fn missing(place: &str, member: &'static str, what: &str) -> Failure {
+    Failure::invalid(format!("{place}: {member} is missing, {what}")).with("member", member)
 }
 
 /// Refuses a body in a coding: it would be stored as it is and served as if it were the file.

@@ -9,7 +9,7 @@ use gfl_api::http::ContentRange;
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
 use gfl_core::auth::Caller;
-use gfl_core::files::{Delete, Preconditions, Put};
+use gfl_core::files::{Delete, Node, Preconditions, Put};
 use gfl_core::id::Key;
 use http::header::{CACHE_CONTROL, CONTENT_RANGE, HeaderValue};
 use http::{Method, StatusCode};
@@ -17,8 +17,9 @@ use http::{Method, StatusCode};
 /// Answers a request for what is below `/v1/files/`.
 pub(super) async fn route(call: Call, rest: &str) -> Outcome {
     call.route("/v1/files/{path}");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     let (path, is_dir) = FilePath::from_url(rest)?;
+    call.names(&path);
     match (call.method.clone(), is_dir) {
         (Method::GET | Method::HEAD, false) => get(call, caller, path).await,
         (Method::PUT, false) => put(call, caller, path).await,
@@ -88,7 +89,11 @@ async fn put(mut call: Call, caller: Caller, path: FilePath) -> Outcome {
     };
     refuse_early(&call, &caller, &put.path, &put.pre).await?;
     let body = call.take_body().into_stream();
-    Ok(committed(&call.app().put(&caller, put, body).await?))
+    let done = call.app().put(&caller, put, body).await?;
+    if let Node::File { size, .. } = &done.stat.node {
+        call.facts.stores(*size, None);
+    }
+    Ok(committed(&done))
 }
 
 /// Refuses what can be seen to fail before the first byte of the body, which then need not be sent at all. The

@@ -40,9 +40,9 @@ pub(super) fn capabilities(call: &Call) -> Outcome {
 }
 
 /// `GET /v1/me`.
-pub(super) fn me(call: &Call) -> Outcome {
+pub(super) async fn me(call: &Call) -> Outcome {
     call.route("/v1/me");
-    let caller = caller::for_v1(call)?;
+    let caller = caller::for_v1(call).await?;
     only_get(call)?;
     let mut permissions: Vec<String> = Vec::new();
     for name in caller

@@ -28,11 +28,12 @@ pub(super) async fn route(call: Call, caller: Caller, dir: FilePath) -> Outcome 
         .map(|text| parse_cursor(text, &dir))
         .transpose()?;
     let streamed = fields::accepts(&call, TYPE_NDJSON);
-    let limit = if streamed {
-        LIST_PAGE_ENTRIES_DEFAULT
-    } else {
-        fields::limit(&query, LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX)?
-    };
+    if streamed && query.get("limit").is_some() {
+        return Err(Failure::invalid(
+            "a listing as application/x-ndjson is sent whole and has no limit, leave limit away",
+        ));
+    }
+    let limit = fields::limit(&query, LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX)?;
     let ask = ListQuery {
         dir,
         after,
@@ -52,6 +53,7 @@ pub(super) async fn route(call: Call, caller: Caller, dir: FilePath) -> Outcome 
             .map(|stat| entry(stat, recursive))
             .collect(),
         next: next.clone(),
+        skipped: page.skipped,
     };
     let mut answer = json(StatusCode::OK, &body);
     if let Some(cursor) = next {
@@ -83,6 +85,7 @@ struct Listing {
     caller: Caller,
     ask: ListQuery,
     count: u64,
+    skipped: u64,
     request_id: String,
     step: Step,
 }
@@ -99,6 +102,7 @@ fn stream_all(call: &Call, caller: Caller, ask: ListQuery, first: ListPage) -> R
         caller,
         ask,
         count: 0,
+        skipped: 0,
         request_id: call.facts.id.clone(),
         step: Step::Send(first),
     };
@@ -128,6 +132,7 @@ impl Listing {
             },
         };
         self.count += page.entries.len() as u64;
+        self.skipped += page.skipped;
         let mut lines = BytesMut::new();
         for stat in &page.entries {
             lines.extend_from_slice(&line(&entry(stat, self.ask.recursive)));
@@ -138,7 +143,7 @@ impl Listing {
                 self.step = Step::Ask;
             }
             None => lines.extend_from_slice(&line(
-                &serde_json::json!({ "end": true, "count": self.count }),
+                &serde_json::json!({ "end": true, "count": self.count, "skipped": self.skipped }),
             )),
         }
         Some(lines.freeze())

@@ -7,7 +7,7 @@ use crate::problem::{Failure, Outcome};
 use crate::server::Call;
 use gfl_api::http::TYPE_MERGE_PATCH;
 use gfl_api::path::FilePath;
-use gfl_api::v1::MetaPatch;
+use gfl_api::v1::{MetaPatch, Strict};
 use gfl_core::files::{FileMeta, Stat};
 use http::header::{ETAG, HeaderName};
 use http::{Method, Response, StatusCode};
@@ -15,8 +15,9 @@ use http::{Method, Response, StatusCode};
 /// Answers a request for what is below `/v1/meta/`.
 pub(super) async fn route(mut call: Call, rest: &str) -> Outcome {
     call.route("/v1/meta/{path}");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     let (path, _) = FilePath::from_url(rest)?;
+    call.names(&path);
     match call.method {
         Method::GET | Method::HEAD => Ok(answer(&call.app().stat(&caller, &path).await?)),
         Method::PATCH => {
@@ -25,7 +26,9 @@ pub(super) async fn route(mut call: Call, rest: &str) -> Outcome {
                 TYPE_MERGE_PATCH,
                 HeaderName::from_static("accept-patch"),
             )?;
-            let meta = changes(read_json(call.take_body()).await?)?;
+            let patch: Strict<MetaPatch> = read_json(call.take_body()).await?;
+            fields::refuse_unknown(&patch, "the patch")?;
+            let meta = changes(patch.value)?;
             Ok(answer(&call.app().set_meta(&caller, &path, &meta).await?))
         }
         _ => Err(Failure::method("GET, HEAD, PATCH")),
@@ -71,7 +74,7 @@ mod tests {
             (meta.mode, meta.mtime_ns),
             (Some(0o600), Some(1_000_000_000))
         );
-        let nothing = read(r#"{"other":1}"#).unwrap();
+        let nothing = read("{}").unwrap();
         assert_eq!((nothing.mode, nothing.mtime_ns), (None, None));
         for bad in [
             r#"{"mode":null}"#,

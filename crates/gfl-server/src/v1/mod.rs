@@ -1,15 +1,18 @@
 //! The v1 surface: `/v1/…`, problem+json errors. Each file decodes one resource's requests, makes one call into the
 //! application and encodes what comes back; what is allowed and what happens is the application's business.
 
+mod admin;
 mod answers;
 mod batch;
 mod bulk_get;
 mod bulk_put;
 mod fields;
 mod files;
+mod held;
 mod identity;
 mod list;
 mod meta;
+mod stats;
 mod uploads;
 mod versions;
 
@@ -35,8 +38,11 @@ async fn dispatch(call: Call, rest: &str) -> Outcome {
     };
     match (resource, below) {
         ("", None) => identity::capabilities(&call),
-        ("me", None) => identity::me(&call),
+        ("me", None) => identity::me(&call).await,
         ("files", below) => files::route(call, below.unwrap_or_default()).await,
+        ("stats", None) => stats::stats(call).await,
+        ("admin", Some("check")) => admin::check(call).await,
+        ("access", None) => stats::access(call).await,
         ("uploads", None | Some("")) => uploads::collection(call).await,
         ("uploads", Some(id)) => uploads::one(call, id).await,
         ("bulk", None) => bulk_put::route(call).await,

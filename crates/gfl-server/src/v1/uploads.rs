@@ -10,15 +10,15 @@ use gfl_api::http::{
     ContentRange, GFL_FINGERPRINT, TYPE_PARTIAL_UPLOAD, UPLOAD_COMPLETE, UPLOAD_LENGTH,
     UPLOAD_OFFSET, format_boolean, parse_boolean, parse_integer,
 };
-use gfl_api::limits::{LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX};
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
 use gfl_api::v1::UploadList;
 use gfl_core::auth::{Caller, Verb};
 use gfl_core::files::{Begin, Part, UploadState, UploadStatus};
-use gfl_core::limits::FINGERPRINT_CHARS_MAX;
+use gfl_core::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PAGE_MAX};
 use http::header::{CACHE_CONTROL, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
+use std::sync::Arc;
 
 const OFFSET: HeaderName = HeaderName::from_static(UPLOAD_OFFSET);
 const LENGTH: HeaderName = HeaderName::from_static(UPLOAD_LENGTH);
@@ -27,7 +27,7 @@ const COMPLETE: HeaderName = HeaderName::from_static(UPLOAD_COMPLETE);
 /// `/v1/uploads`.
 pub(super) async fn collection(call: Call) -> Outcome {
     call.route("/v1/uploads");
-    let caller = caller::for_v1(&call)?;
+    let caller = caller::for_v1(&call).await?;
     match call.method {
         Method::POST => begin(call, caller).await,
         Method::GET | Method::HEAD => list(call, caller).await,
@@ -38,21 +38,39 @@ pub(super) async fn collection(call: Call) -> Outcome {
 /// `/v1/uploads/{id}`.
 pub(super) async fn one(call: Call, id: &str) -> Outcome {
     call.route("/v1/uploads/{id}");
-    let caller = caller::for_v1(&call)?;
-    match call.method {
-        Method::GET => {
-            let status = call.app().upload_status(&caller, id).await?;
-            Ok(json(StatusCode::OK, &upload_info(&status)))
-        }
-        Method::HEAD => head(call, caller, id).await,
-        Method::PUT => part(call, caller, id).await,
-        Method::PATCH => append(call, caller, id).await,
-        Method::DELETE => {
-            call.app().upload_cancel(&caller, id).await?;
-            Ok(empty(StatusCode::NO_CONTENT))
-        }
+    let caller = caller::for_v1(&call).await?;
+    let (server, facts) = (Arc::clone(&call.server), Arc::clone(&call.facts));
+    let outcome = match call.method {
+        Method::GET => status(&call, &caller, id).await,
+        Method::HEAD => head(&call, &caller, id).await,
+        Method::PUT => part(call, &caller, id).await,
+        Method::PATCH => append(call, &caller, id).await,
+        Method::DELETE => cancel(&call, &caller, id).await,
         _ => Err(Failure::method("GET, HEAD, PUT, PATCH, DELETE")),
+    };
+    if outcome.is_err()
+        && let Ok(status) = server.app.upload_status(&caller, id).await
+    {
+        // Whoever looks for a failed part in the log knows the file's name and not the upload's.
+        facts.names(status.path.as_str());
     }
+    outcome
+}
+
+async fn status(call: &Call, caller: &Caller, id: &str) -> Outcome {
+    let status = call.app().upload_status(caller, id).await?;
+    call.names(&status.path);
+    Ok(json(StatusCode::OK, &upload_info(&status)))
+}
+
+async fn cancel(call: &Call, caller: &Caller, id: &str) -> Outcome {
+    // Afterwards nobody knows its path any more.
+    if let Ok(status) = call.app().upload_status(caller, id).await {
+        call.names(&status.path);
+    }
+    call.app().upload_cancel(caller, id).await?;
+    call.server.meters.upload_cancelled();
+    Ok(empty(StatusCode::NO_CONTENT))
 }
 
 async fn begin(call: Call, caller: Caller) -> Outcome {
@@ -61,6 +79,7 @@ async fn begin(call: Call, caller: Caller) -> Outcome {
         .get("path")
         .ok_or_else(|| Failure::invalid("?path= is missing: where the file is to be stored"))?;
     let path = FilePath::parse(path)?;
+    call.names(&path);
     // Before everything else that may be wrong: who may not write here learns nothing more.
     if caller.may(Verb::Overwrite, &path).is_err() {
         caller.may(Verb::Create, &path)?;
@@ -126,7 +145,7 @@ fn fingerprint(text: String) -> Outcome<String> {
 
 async fn list(call: Call, caller: Caller) -> Outcome {
     let query = fields::query(&call)?;
-    let limit = fields::limit(&query, LIST_PAGE_ENTRIES_DEFAULT, LIST_PAGE_ENTRIES_MAX)?;
+    let limit = fields::limit(&query, UPLOADS_PAGE_MAX, UPLOADS_PAGE_MAX)?;
     let uploads = call
         .app()
         .upload_list(&caller, query.get("cursor"), limit)
@@ -142,8 +161,9 @@ async fn list(call: Call, caller: Caller) -> Outcome {
     Ok(json(StatusCode::OK, &body))
 }
 
-async fn head(call: Call, caller: Caller, id: &str) -> Outcome {
-    let status = call.app().upload_fence(&caller, id).await?;
+async fn head(call: &Call, caller: &Caller, id: &str) -> Outcome {
+    let status = call.app().upload_fence(caller, id).await?;
+    call.names(&status.path);
     let mut answer = empty(StatusCode::NO_CONTENT);
     progress(answer.headers_mut(), &status);
     answer
@@ -162,7 +182,7 @@ fn progress(headers: &mut HeaderMap, status: &UploadStatus) {
     }
 }
 
-async fn part(mut call: Call, caller: Caller, id: &str) -> Outcome {
+async fn part(mut call: Call, caller: &Caller, id: &str) -> Outcome {
     fields::refuse_coding(&call)?;
     let field = call.header(CONTENT_RANGE.as_str()).unwrap_or_default();
     let (range, total) = match ContentRange::parse(&field) {
@@ -195,13 +215,14 @@ async fn part(mut call: Call, caller: Caller, id: &str) -> Outcome {
         expected,
     };
     let body = call.take_body().into_stream();
-    let status = call.app().upload_part(&caller, id, part, body).await?;
+    let status = call.app().upload_part(caller, id, part, body).await?;
+    call.names(&status.path);
     let mut answer = empty(StatusCode::NO_CONTENT);
     progress(answer.headers_mut(), &status);
     Ok(answer)
 }
 
-async fn append(mut call: Call, caller: Caller, id: &str) -> Outcome {
+async fn append(mut call: Call, caller: &Caller, id: &str) -> Outcome {
     fields::refuse_coding(&call)?;
     let accept_patch = HeaderName::from_static("accept-patch");
     fields::demand_type(&call, TYPE_PARTIAL_UPLOAD, accept_patch)?;
@@ -215,17 +236,19 @@ async fn append(mut call: Call, caller: Caller, id: &str) -> Outcome {
         .as_deref()
         .and_then(parse_boolean)
         .ok_or_else(|| Failure::invalid("send Upload-Complete: ?1 with the last bytes, else ?0"))?;
-    let known = call.app().upload_status(&caller, id).await?;
+    let known = call.app().upload_status(caller, id).await?;
+    call.names(&known.path);
     if completes && known.state != UploadState::Receiving {
         // Asked again after the answer was lost: the bytes, if any, are there already.
-        return complete(&call, &caller, id).await;
+        return complete(&call, caller, id, None).await;
     }
+    let began_ms = Some(known.created_ms);
     let declared = call.body.declared_bytes();
     if declared == Some(0) {
-        let status = call.app().upload_fence(&caller, id).await?;
+        let status = call.app().upload_fence(caller, id).await?;
         check_offset(&status, offset, completes)?;
         if completes {
-            return complete(&call, &caller, id).await;
+            return complete(&call, caller, id, began_ms).await;
         }
         return Ok(not_complete(&status));
     }
@@ -239,10 +262,10 @@ async fn append(mut call: Call, caller: Caller, id: &str) -> Outcome {
         ));
     }
     let body = call.take_body().into_stream();
-    let received = call.app().upload_append(&caller, id, offset, body).await;
+    let received = call.app().upload_append(caller, id, offset, body).await;
     let status = received.map_err(|error| tell_offset(Failure::from(error)))?;
     if completes {
-        return complete(&call, &caller, id).await;
+        return complete(&call, caller, id, began_ms).await;
     }
     Ok(not_complete(&status))
 }
@@ -277,7 +300,8 @@ fn tell_offset(failure: Failure) -> Failure {
     }
 }
 
-async fn complete(call: &Call, caller: &Caller, id: &str) -> Outcome {
+/// Completes an upload that began then; none if another request has done it already.
+async fn complete(call: &Call, caller: &Caller, id: &str, began_ms: Option<i64>) -> Outcome {
     let expected = fields::expected(call, false)?;
     let done = call.app().upload_complete(caller, id, expected).await?;
     let mut answer = committed(&done);
@@ -288,6 +312,9 @@ async fn complete(call: &Call, caller: &Caller, id: &str) -> Outcome {
         answer
             .headers_mut()
             .insert(OFFSET, HeaderValue::from(*size));
+        if began_ms.is_some() {
+            call.facts.stores(*size, began_ms);
+        }
     }
     Ok(answer)
 }

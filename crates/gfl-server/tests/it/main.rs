@@ -8,6 +8,8 @@ mod connection;
 mod ending;
 mod health;
 mod limits;
+mod tokens;
+mod updates;
 mod v0;
 mod v1_files;
 mod v1_many;

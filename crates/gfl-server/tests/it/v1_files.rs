@@ -256,6 +256,10 @@ async fn directories() {
     for bad in [
         "limit=0",
         "limit=x",
+        "limit=-1",
+        "limit=",
+        "limit=10001",
+        "limit=99999999999999999999",
         "cursor=!",
         "recursive=perhaps",
         "a=%zz",
@@ -264,6 +268,33 @@ async fn directories() {
             .await
             .problem(400, "invalid-request");
     }
+    for (target, max) in [
+        ("/v1/files/d/", 10_000),
+        ("/v1/uploads", 1_000),
+        ("/v1/versions/d/f", 1_000),
+    ] {
+        let over = max + 1;
+        let problem = rig
+            .get(&format!("{target}?limit={over}"))
+            .await
+            .problem(400, "invalid-request");
+        assert_eq!(
+            (&problem["detail"], &problem["limit_max"]),
+            (
+                &format!("limit is a whole number from 1 to {max}, not \"{over}\"").into(),
+                &max.into()
+            )
+        );
+        rig.get(&format!("{target}?limit={max}")).await.is(200);
+    }
+    // A stream of everything cannot keep to a limit.
+    rig.send(
+        "GET /v1/files/d/?limit=1",
+        &[("accept", "application/x-ndjson")],
+        "",
+    )
+    .await
+    .problem(400, "invalid-request");
     rig.send("DELETE /v1/files/d/", &[], "")
         .await
         .problem(409, "not-empty");
@@ -332,6 +363,24 @@ async fn metadata_and_versions() {
     rig.send("PATCH /v1/meta/f", &merge, r#"{"mode":null}"#)
         .await
         .problem(400, "invalid-request");
+    for (patch, why) in [
+        (
+            r#"{"mode":"0644","mtim":"2026-01-02T03:04:05Z"}"#,
+            r#"the patch: unknown member "mtim", did you mean "mtime""#,
+        ),
+        (
+            r#"{"owner":"root"}"#,
+            r#"the patch: unknown member "owner", known are mtime, mode"#,
+        ),
+    ] {
+        let problem = rig
+            .send("PATCH /v1/meta/f", &merge, patch)
+            .await
+            .problem(400, "invalid-request");
+        assert_eq!(problem["detail"], why);
+    }
+    // Nothing of a patch that was refused has happened.
+    assert_eq!(rig.get("/v1/meta/f").await.is(200).json()["mode"], "0600");
     assert_eq!(rig.get("/v1/meta/").await.is(200).json()["type"], "dir");
     rig.get("/v1/meta/no").await.problem(404, "not-found");
 

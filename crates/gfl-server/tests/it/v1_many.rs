@@ -247,3 +247,179 @@ async fn a_batch_of_operations() {
         .await
         .problem(400, "invalid-request");
 }
+
+/// Each of these would have meant the root, or less than was written.
+#[tokio::test]
+async fn malformed_operations_name_themselves() {
+    let rig = Rig::open().await;
+    rig.store("keep", "1").await;
+    let bad = [
+        (
+            json!({"op":"delete","pth":"keep","recursive":true}),
+            r#"unknown member "pth", did you mean "path""#,
+        ),
+        (
+            json!({"op":"delete","recursive":true}),
+            "path is missing, name what this is about",
+        ),
+        (
+            json!({"op":"delete","path":"","recursive":true}),
+            "path is empty, and the root stays where it is",
+        ),
+        (
+            json!({"op":"move","path":"","to":"x"}),
+            "path is empty, and the root stays where it is",
+        ),
+        (
+            json!({"op":"restore"}),
+            "path is missing, name what this is about",
+        ),
+        (
+            json!({"op":"copy","path":"keep"}),
+            "to is missing, name the new path",
+        ),
+        (
+            json!({"op":"move","path":"keep","to":""}),
+            "to is empty, and the root cannot be replaced",
+        ),
+        (
+            json!({"path":"keep"}),
+            "op is missing, op is delete, mkdir, move, copy, stat or restore",
+        ),
+        (
+            json!({"op":"mv","path":"keep"}),
+            "op is delete, mkdir, move, copy, stat or restore",
+        ),
+        (
+            json!({"op":"stat","path":"keep","version":"x"}),
+            "version goes with restore only",
+        ),
+    ];
+    let mut ops: Vec<_> = bad.iter().map(|(op, _)| op.clone()).collect();
+    ops.push(json!({"op":"stat","path":""}));
+    ops.push(json!({"op":"mkdir","path":""}));
+    ops.push(json!({"op":"stat","path":"keep"}));
+    let answer = rig
+        .send("POST /v1/batch", &[], json!({"ops": ops}).to_string())
+        .await
+        .is(200)
+        .json();
+    let results = answer["results"].as_array().unwrap();
+    for (index, ((op, why), result)) in bad.iter().zip(results).enumerate() {
+        assert_eq!(result["index"], index);
+        assert_eq!(result["status"], 400, "{op}: {result}");
+        assert_eq!(result["problem"]["code"], "invalid-request");
+        assert_eq!(
+            result["problem"]["detail"],
+            format!("ops[{index}]: {why}"),
+            "{op}"
+        );
+        assert!(result["problem"]["member"].is_string(), "{op}: {result}");
+    }
+    for result in &results[bad.len()..] {
+        assert_eq!(result["status"], 200, "{result}");
+    }
+    let whole = rig
+        .send(
+            "POST /v1/batch",
+            &[],
+            json!({"ops":[],"op":"stat"}).to_string(),
+        )
+        .await
+        .problem(400, "invalid-request");
+    assert_eq!(
+        whole["detail"],
+        r#"the body: unknown member "op", did you mean "ops""#
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_bulk_get_is_refused_whole() {
+    let rig = Rig::open().await;
+    rig.store("a", "1").await;
+    for (paths, why) in [
+        (
+            json!([{"path":"a"},{"pahts":"a"}]),
+            r#"paths[1]: unknown member "pahts", did you mean "path""#,
+        ),
+        (
+            json!([{"path":"a","blake3":"00"}]),
+            r#"paths[0]: unknown member "blake3", known are path, b3"#,
+        ),
+        (json!([{}]), "paths[0]: path is missing, name a file"),
+    ] {
+        let problem = rig
+            .send(
+                "POST /v1/bulk/get",
+                &[],
+                json!({"paths": paths}).to_string(),
+            )
+            .await
+            .problem(400, "invalid-request");
+        assert_eq!(problem["detail"], why);
+    }
+    let many = vec![json!({"path":"a"}); 10_001];
+    rig.send("POST /v1/bulk/get", &[], json!({"paths": many}).to_string())
+        .await
+        .problem(413, "too-large");
+}
+
+/// A bulk put whose body is not yet whole: the answer on its way, and the end that is missing.
+fn unfinished(
+    rig: &Rig,
+    proxy: Option<&str>,
+) -> (
+    impl Future<Output = http::Response<gfl_server::body::Body>>,
+    tokio::sync::mpsc::Sender<Result<Bytes, String>>,
+) {
+    let (send, pieces) = tokio::sync::mpsc::channel(2);
+    let begin = Bytes::from(stream(&[("a", b"1")], false));
+    send.try_send(Ok(begin)).unwrap();
+    let pieces = futures_util::stream::unfold(pieces, |mut pieces| async {
+        Some((pieces.recv().await?, pieces))
+    });
+    let mut request = http::Request::post("/v1/bulk").header(BULK.0, BULK.1);
+    if let Some(field) = proxy {
+        request = request.header(field, "192.0.2.1");
+    }
+    let request = request.body(RequestBody::given(pieces, None)).unwrap();
+    let server = std::sync::Arc::clone(&rig.server);
+    let peer = std::net::IpAddr::from([127, 0, 0, 1]);
+    (async move { server.handle(peer, request).await.0 }, send)
+}
+
+#[tokio::test]
+async fn through_a_proxy_answers_wait_for_the_end_of_the_request() {
+    use http_body_util::BodyExt;
+    use std::time::Duration;
+    use tokio::time::timeout;
+    let rig = Rig::open().await;
+    let (answer, _unfinished) = unfinished(&rig, None);
+    let direct = timeout(Duration::from_secs(10), answer).await;
+    assert_eq!(direct.expect("answered while it is read").status(), 200);
+    for field in ["x-forwarded-for", "forwarded", "via"] {
+        let _ = std::fs::remove_file(rig.data("a"));
+        let (answer, send) = unfinished(&rig, Some(field));
+        let mut answer = std::pin::pin!(answer);
+        // Stored, and still not answered.
+        while !rig.data("a").exists() {
+            let early = timeout(Duration::from_millis(10), &mut answer).await;
+            assert!(early.is_err(), "{field}: answered before the end");
+        }
+        assert!(
+            timeout(Duration::from_millis(10), &mut answer)
+                .await
+                .is_err()
+        );
+        send.send(Ok(frames::encode_end())).await.unwrap();
+        drop(send);
+        let whole = answer.await.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(whole.to_vec()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines.len() == 2 && lines[0].contains("\"path\":\"a\""),
+            "{text}"
+        );
+        assert!(lines[1].contains("\"end\":true"), "{text}");
+    }
+}

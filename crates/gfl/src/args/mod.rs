@@ -1,7 +1,8 @@
 //! The command line: words in, an [`Invocation`] out. First what was typed, then what is meant.
 //!
 //! Two rules. Known options are recognised anywhere until `--`. All other words are what they were in v0.1: the
-//! command, its first argument, and the rest joined by single spaces. Reads no file and asks no server.
+//! command, its first argument, and the rest joined by single spaces; where there is a `--`, which v0.1 did not know,
+//! every word is a name of its own. Reads no file and asks no server.
 
 mod options;
 mod usage;
@@ -43,27 +44,30 @@ pub(crate) struct Invocation {
 /// A command with its arguments.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// The words behind `put` and the wishes.
+    /// The words behind `put`, whether each is a name of its own, and the wishes.
     Put {
         words: Vec<String>,
+        is_exact: bool,
         options: transfer::Options,
     },
-    /// The remote path and where to.
+    /// The remote paths and where to.
     Get {
-        remote: String,
+        remotes: Vec<String>,
         local: Option<String>,
+        /// The target was put together from several words.
+        is_joined: bool,
         options: transfer::Options,
     },
-    /// A folder.
+    /// Folders.
     Ls {
-        path: String,
+        names: Names,
         long: bool,
         recursive: bool,
     },
     /// What to delete.
-    Rm { path: String },
+    Rm { names: Names },
     /// What to make.
-    Mkdir { path: String },
+    Mkdir { names: Names },
     /// From, to.
     Mv {
         from: String,
@@ -77,10 +81,10 @@ pub(crate) enum Command {
         overwrite: bool,
     },
     /// Of what.
-    Stat { path: String },
+    Stat { names: Names },
     /// Of what, which version, or only a list.
     Restore {
-        path: String,
+        names: Names,
         version: Option<String>,
         list: bool,
     },
@@ -90,10 +94,36 @@ pub(crate) enum Command {
         token: Option<String>,
         force: bool,
     },
+    /// Servers near by; also those that only speak every 30 seconds.
+    Discover { wait: bool },
+    /// This program, by a newer one.
+    Update(Update),
     /// Ours and the server's.
     Version { ask_server: bool },
     /// Of a command, or of all.
     Help { topic: Option<String> },
+}
+
+/// How to update.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Update {
+    /// Ask the configured server for the manifest first.
+    pub(crate) local: bool,
+    /// Only look.
+    pub(crate) check: bool,
+    /// Do not ask.
+    pub(crate) yes: bool,
+    /// Take what is offered even if it is older, or the same.
+    pub(crate) downgrade: bool,
+}
+
+/// Names on the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The names.
+    pub(crate) paths: Vec<String>,
+    /// There is one, and it was put together from several words.
+    pub(crate) is_joined: bool,
 }
 
 /// Why there is no invocation.
@@ -105,8 +135,6 @@ pub(crate) enum ArgsError {
     NoCommand,
     /// Unknown command: as in v0.1.
     Unknown(String),
-    /// A command of v0.1 or of a later release.
-    NotYet(String),
     /// Too few words for a command: its usage on stdout, exit 1, as in v0.1.
     Missing(&'static str),
     /// An option that cannot be understood: exit 2, as Go does it.
@@ -118,7 +146,6 @@ impl fmt::Display for ArgsError {
         match self {
             Self::Help | Self::NoCommand | Self::Missing(_) => Ok(()),
             Self::Unknown(command) => write!(f, "Unknown command: {command}"),
-            Self::NotYet(command) => write!(f, "{command} is not in this release yet"),
             Self::Flag(text) => f.write_str(text),
         }
     }
@@ -139,10 +166,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Invocation, ArgsError> {
         return Err(ArgsError::NoCommand);
     };
     let Some(known) = options::of(name) else {
-        return Err(match name.as_str() {
-            "discover" | "update" => ArgsError::NotYet(name.clone()),
-            _ => ArgsError::Unknown(name.clone()),
-        });
+        return Err(ArgsError::Unknown(name.clone()));
     };
     let words = given.take(rest, known)?;
     if given.is_on("help") {
@@ -177,53 +201,37 @@ fn invocation(given: &Given, command: Command) -> Result<Invocation, ArgsError> 
 }
 
 fn command(name: &str, words: Vec<String>, given: &Given) -> Result<Command, ArgsError> {
-    let missing = |command| ArgsError::Missing(command);
-    let joined = words.join(" ").trim().to_owned();
     let first = words.first().cloned();
-    let behind = || {
-        words
-            .get(1..)
-            .unwrap_or_default()
-            .join(" ")
-            .trim()
-            .to_owned()
-    };
     Ok(match name {
-        "put" if words.len() < 2 => return Err(missing("put")),
+        "put" if words.len() < 2 => return Err(ArgsError::Missing("put")),
         "put" => Command::Put {
             options: transfer_options(given)?,
+            is_exact: given.is_exact,
             words,
         },
-        "get" => Command::Get {
-            remote: first.ok_or(missing("get"))?.trim().to_owned(),
-            local: Some(behind()).filter(|local| !local.is_empty()),
-            options: transfer_options(given)?,
-        },
+        "get" => get(words, given)?,
         "ls" => Command::Ls {
-            path: if joined.is_empty() {
-                "/".to_owned()
-            } else {
-                joined
+            names: match words.iter().all(|word| word.trim().is_empty()) {
+                true => Names::one("/"),
+                false => names("ls", words, given)?,
             },
             long: given.is_on("long"),
             recursive: given.is_on("recursive"),
         },
-        "rm" if joined.is_empty() => return Err(missing("rm")),
-        "rm" => Command::Rm { path: joined },
-        "mkdir" if joined.is_empty() => return Err(missing("mkdir")),
-        "mkdir" => Command::Mkdir { path: joined },
-        "stat" if joined.is_empty() => return Err(missing("stat")),
-        "stat" => Command::Stat { path: joined },
-        "restore" if joined.is_empty() => return Err(missing("restore")),
-        "restore" => Command::Restore {
-            path: joined,
-            version: given.value("version").map(str::to_owned),
-            list: given.is_on("list"),
+        "rm" => Command::Rm {
+            names: names("rm", words, given)?,
         },
+        "mkdir" => Command::Mkdir {
+            names: names("mkdir", words, given)?,
+        },
+        "stat" => Command::Stat {
+            names: names("stat", words, given)?,
+        },
+        "restore" => restore(words, given)?,
         "mv" | "cp" => {
             // New commands take exactly two words: nothing is guessed about names with spaces.
             let [from, to] = <[String; 2]>::try_from(words)
-                .map_err(|_| missing(if name == "mv" { "mv" } else { "cp" }))?;
+                .map_err(|_| ArgsError::Missing(if name == "mv" { "mv" } else { "cp" }))?;
             let overwrite = given.is_on("overwrite");
             if name == "mv" {
                 Command::Mv {
@@ -244,8 +252,83 @@ fn command(name: &str, words: Vec<String>, given: &Given) -> Result<Command, Arg
             token: words.get(1).cloned(),
             force: given.is_on("force"),
         },
+        "discover" => Command::Discover {
+            wait: given.is_on("wait"),
+        },
+        "update" => Command::Update(Update {
+            // `-l` is v0.1's; everywhere else it is `--long`.
+            local: given.is_on("local") || given.is_on("long"),
+            check: given.is_on("check"),
+            yes: given.is_on("yes"),
+            downgrade: given.is_on("downgrade"),
+        }),
         "version" => Command::Version { ask_server: true },
         _ => Command::Help { topic: first },
+    })
+}
+
+impl Names {
+    fn one(path: &str) -> Self {
+        Self {
+            paths: vec![path.to_owned()],
+            is_joined: false,
+        }
+    }
+}
+
+/// v0.1's rule, or each word by itself.
+fn names(command: &'static str, words: Vec<String>, given: &Given) -> Result<Names, ArgsError> {
+    let is_joined = words.len() > 1 && !given.is_exact;
+    let mut paths = words;
+    if !given.is_exact {
+        paths = vec![paths.join(" ").trim().to_owned()];
+    }
+    // An empty word would be the root.
+    if paths.is_empty() || paths.iter().any(String::is_empty) {
+        return Err(ArgsError::Missing(command));
+    }
+    Ok(Names { paths, is_joined })
+}
+
+/// One source and the words behind it as its target; behind `--` several sources, then a folder.
+fn get(mut words: Vec<String>, given: &Given) -> Result<Command, ArgsError> {
+    let options = transfer_options(given)?;
+    let is_joined = words.len() > 2 && !given.is_exact;
+    let local = if words.len() < 2 {
+        None
+    } else if given.is_exact {
+        words.pop()
+    } else {
+        Some(words.split_off(1).join(" ").trim().to_owned())
+    };
+    if !given.is_exact {
+        words
+            .iter_mut()
+            .for_each(|word| *word = word.trim().to_owned());
+    }
+    if words.is_empty() || words.iter().any(String::is_empty) {
+        return Err(ArgsError::Missing("get"));
+    }
+    Ok(Command::Get {
+        remotes: words,
+        local: local.filter(|local| !local.is_empty()),
+        is_joined,
+        options,
+    })
+}
+
+fn restore(words: Vec<String>, given: &Given) -> Result<Command, ArgsError> {
+    let names = names("restore", words, given)?;
+    let version = given.value("version").map(str::to_owned);
+    if version.is_some() && names.paths.len() > 1 {
+        return Err(ArgsError::Flag(
+            "--version names a version of one path; give one path".into(),
+        ));
+    }
+    Ok(Command::Restore {
+        names,
+        version,
+        list: given.is_on("list"),
     })
 }
 

@@ -60,6 +60,15 @@ const CP: &[Known] = &[
     Known::switch("r"),
 ];
 const RESTORE: &[Known] = &[Known::value("version"), Known::switch("list")];
+const DISCOVER: &[Known] = &[Known::switch("wait")];
+const UPDATE: &[Known] = &[
+    Known::switch("local"),
+    Known::switch("l"),
+    Known::switch("check"),
+    Known::switch("yes"),
+    Known::switch("y"),
+    Known::switch("downgrade"),
+];
 const CONFIG: &[Known] = &[Known::switch("force")];
 
 /// Short names.
@@ -70,6 +79,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("r", "recursive"),
     ("L", "follow"),
     ("h", "help"),
+    ("y", "yes"),
 ];
 
 /// Options known in front of the command.
@@ -91,6 +101,8 @@ pub(crate) fn of(command: &str) -> Option<&'static [Known]> {
         "cp" => CP,
         "restore" => RESTORE,
         "config" => CONFIG,
+        "discover" => DISCOVER,
+        "update" => UPDATE,
         "stat" | "version" | "help" => &[],
         _ => return None,
     })
@@ -98,23 +110,27 @@ pub(crate) fn of(command: &str) -> Option<&'static [Known]> {
 
 /// The options that were given.
 #[derive(Debug, Default)]
-pub(crate) struct Given(Vec<(&'static str, String)>);
+pub(crate) struct Given {
+    values: Vec<(&'static str, String)>,
+    /// There was a `--`: every word is a name of its own.
+    pub(crate) is_exact: bool,
+}
 
 impl Given {
     /// Those in front of the command.
     pub(crate) fn from_front(parsed: &Parsed) -> Self {
-        Self(
-            parsed
-                .values
-                .iter()
+        let values = parsed.values.iter();
+        Self {
+            values: values
                 .map(|(name, value)| (long_name(name), value.clone()))
                 .collect(),
-        )
+            is_exact: false,
+        }
     }
 
     /// The last value of an option.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
-        self.0
+        self.values
             .iter()
             .rfind(|(given, _)| *given == name)
             .map(|(_, value)| value.as_str())
@@ -135,6 +151,7 @@ impl Given {
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if word == "--" {
+                self.is_exact = true;
                 rest.extend(words.cloned());
                 break;
             }
@@ -143,7 +160,7 @@ impl Given {
                 continue;
             };
             if matches!(name, "h" | "help") {
-                self.0.push(("help", "true".into()));
+                self.values.push(("help", "true".into()));
                 continue;
             }
             let Some(option) = known
@@ -151,6 +168,11 @@ impl Given {
                 .chain(GLOBAL)
                 .find(|option| option.name == name)
             else {
+                if let Some(switches) = bundle(word, known) {
+                    let on = switches.into_iter().map(|name| (name, "true".into()));
+                    self.values.extend(on);
+                    continue;
+                }
                 refuse_if_meant(word, name, known)?;
                 rest.push(word.clone());
                 continue;
@@ -170,7 +192,7 @@ impl Given {
                     })?
                     .to_string(),
             };
-            self.0.push((long_name(option.name), value));
+            self.values.push((long_name(option.name), value));
         }
         Ok(rest)
     }
@@ -192,6 +214,21 @@ fn option_shape(word: &str) -> Option<(&str, Option<&str>)> {
         None => (body, None),
     };
     (!name.is_empty()).then_some((name, value))
+}
+
+/// The long names of switches written together, as in `-lr`; none if one of the letters is no switch. A word that is an
+/// option by itself never gets here, so v0.1's long options with one dash keep their meaning.
+fn bundle(word: &str, known: &[Known]) -> Option<Vec<&'static str>> {
+    let letters = word.strip_prefix('-')?;
+    if letters.starts_with('-') || letters.len() < 2 {
+        return None;
+    }
+    let switch = |letter: char| {
+        let is_it = |option: &&Known| !option.takes_value && option.name.chars().eq([letter]);
+        let option = known.iter().chain(GLOBAL).find(is_it)?;
+        Some(long_name(option.name))
+    };
+    letters.chars().map(switch).collect()
 }
 
 /// v0.1 took every word behind the command as part of a name. That holds for `-word`; but a mistyped option must not

@@ -1,13 +1,14 @@
 //! `gfl config`: remembers a server and a token, or shows what is remembered.
 
 use super::Context;
-use crate::config::{Settings, write};
+use crate::config::{Settings, TOKEN_VAR, env_token, write};
 use crate::exit::{Exit, Failed};
 use crate::remote::url::Origin;
 use crate::remote::{Http, Kind, Remote, Retries};
 use anyhow::{Context as _, Result};
 use gfl_api::config::{Config, set_client_server, set_client_text};
-use std::path::PathBuf;
+use serde_json::json;
+use std::path::{Path, PathBuf};
 
 /// Shows or writes settings.
 pub(super) async fn run(
@@ -28,32 +29,34 @@ pub(super) async fn run(
             .with_context(|| path.display().to_string())?
             .0
     };
-    let old_token = old.client.token;
+    let old_token = Some(old.client.token.trim()).filter(|token| !token.is_empty());
     let token = token.map(str::trim).filter(|token| !token.is_empty());
-    if token.is_some_and(|token| !old_token.is_empty() && token != old_token) && !force {
+    if token.is_some() && old_token.is_some() && token != old_token && !force {
         let message = format!(
             "{} holds another token; add --force to replace it",
             path.display()
         );
         return Err(Failed::new(Exit::Conflict, message).into());
     }
-    ask(
-        context,
-        &origin,
-        token.or(Some(old_token.as_str()).filter(|token| !token.is_empty())),
-    )
-    .await?;
-    let moved =
-        !old_token.is_empty() && token.is_none() && old.client.server_url != origin.to_url();
+    let is_moved = Origin::parse(&old.client.server_url).is_ok_and(|old| old != origin);
+    if token.is_none() && old_token.is_some() && is_moved {
+        context.ui.warn(format_args!(
+            "the token of {} is kept and shown to {origin}",
+            old.client.server_url
+        ));
+    }
+    let in_env = env_token();
+    // As every command will: the environment goes first. A token that is given here is the one to be tried.
+    let tried = token.or(in_env.as_deref()).or(old_token);
+    ask(context, &origin, tried).await?;
     let mut text = set_client_server(&text, &origin.to_url())?;
     if let Some(token) = token {
         text = set_client_text(&text, "token", token)?;
     }
     write::replace(&path, &text)?;
-    if moved {
+    if token.is_some() && in_env.is_some() && token != in_env.as_deref() {
         context.ui.warn(format_args!(
-            "the token of {} is kept and will be shown to {origin}",
-            old.client.server_url
+            "{TOKEN_VAR} is set and goes before the token that was saved"
         ));
     }
     context
@@ -65,8 +68,14 @@ pub(super) async fn run(
 /// The file to write: the one in use if it is the user's, else the user's own.
 fn file(context: &Context) -> Result<(PathBuf, String)> {
     if let Some(named) = &context.config {
-        let text = std::fs::read_to_string(named).unwrap_or_default();
-        return Ok((PathBuf::from(named), text));
+        return match context.places.find(Some(named)) {
+            Ok(Some(found)) => Ok(found),
+            // To be made. What is there and cannot be used is not to be written over.
+            Err(error) if Exit::of(&error) != Exit::NotFound || Path::new(named).exists() => {
+                Err(error)
+            }
+            _ => Ok((PathBuf::from(named), String::new())),
+        };
     }
     match context.places.find(None)? {
         Some((path, text)) if !path.starts_with("/etc") => Ok((path, text)),
@@ -112,25 +121,43 @@ async fn ask(context: &Context, origin: &Origin, token: Option<&str>) -> Result<
     Ok(())
 }
 
+/// What is in use and where it is from. Asks no server, and never shows a token.
 fn show(context: &Context) -> Result<Exit> {
+    let settings = context.settings()?;
     let Settings {
         origin,
+        origin_source,
         token,
         token_source,
+        is_file_token_unused,
         file,
         warnings,
-    } = context.settings()?;
-    warnings.iter().for_each(|warning| context.ui.warn(warning));
-    let file = file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
-    context.ui.data(format_args!("file     {file}"))?;
-    context
-        .ui
-        .data(format_args!("server   {}", origin.to_url()))?;
-    let token = if token.is_some() {
-        format!("set, from {token_source}")
-    } else {
-        "none".to_owned()
+    } = &settings;
+    let ui = &context.ui;
+    warnings.iter().for_each(|warning| ui.warn(warning));
+    let file = file.as_ref().map(|file| file.display().to_string());
+    if ui.is_json() {
+        let shown = json!({
+            "file": file,
+            "server": origin.to_url(),
+            "server_source": origin_source,
+            "token": token.is_some(),
+            "token_source": token_source,
+        });
+        ui.data(shown)?;
+        return Ok(Exit::Ok);
+    }
+    let file = file.unwrap_or_else(|| "none".to_owned());
+    ui.data(format_args!("file     {file}"))?;
+    ui.data(format_args!(
+        "server   {}, {origin_source}",
+        origin.to_url()
+    ))?;
+    let hidden = if token.is_some() { "****, " } else { "" };
+    let also = match is_file_token_unused {
+        true => "; the one in the file is not used",
+        false => "",
     };
-    context.ui.data(format_args!("token    {token}"))?;
+    ui.data(format_args!("token    {hidden}{token_source}{also}"))?;
     Ok(Exit::Ok)
 }

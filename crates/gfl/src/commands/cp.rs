@@ -1,10 +1,10 @@
 //! `gfl cp`: copies on the server. A folder is copied entry by entry in batches, nothing is downloaded.
 
-use super::{Context, remote_path, target};
+use super::{Context, between, remote_path, target};
 use crate::exit::Exit;
-use crate::remote::{Error, Kind, Listing, V1};
+use crate::remote::{Error, Kind, Listing, Naming, OnServer, V1};
 use crate::ui::{Ui, words};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::v1::{BatchOp, BatchVerb, EntryType};
 
@@ -18,17 +18,14 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
     let remote = context.remote().await?;
     let v1 = remote.v1("copy")?;
     let ui = &context.ui;
-    let entry = v1
-        .entry(&source)
-        .await
-        .with_context(|| format!("cannot copy {source}"))?;
+    let entry = v1.entry(&source).await.on_server("copy", &source)?;
     if entry.kind != EntryType::Dir {
         let copied = v1.operation(copy(&source, &target, overwrite)).await;
         let copied = copied.map_err(|error| match overwrite {
             true => error.hint_if_there(super::mv::IN_THE_WAY),
             false => error,
         });
-        copied.with_context(|| format!("cannot copy {source} to {target}"))?;
+        copied.map_err(|error| between("copy", &source, &target, error))?;
         ui.line(format_args!("✓ Copied: {source} → {target}"));
         return Ok(Exit::Ok);
     }
@@ -39,7 +36,7 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
     }
     ui.progress().begin(format!("copying {source}"));
     let done = copy_folder(ui, v1, &source, &target, overwrite).await;
-    let (count, exit) = done.with_context(|| format!("cannot copy {source} to {target}"))?;
+    let (count, exit) = done.on_server("copy", &source)?;
     ui.progress().end();
     if exit == Exit::Ok {
         ui.line(format_args!(
@@ -83,8 +80,8 @@ async fn copy_folder(
             for (op, result) in asked.iter().zip(&answer.results) {
                 if result.status >= 400 {
                     let error = Error::from_problem(result.status, result.problem.as_ref());
-                    ui.warn(format_args!("{}: {error}", op.path));
                     exit = exit.and(error.kind.into());
+                    ui.warn(format_args!("{:#}", not_copied(op, error)));
                 } else if op.op == BatchVerb::Copy {
                     count += 1;
                 }
@@ -92,6 +89,18 @@ async fn copy_folder(
         }
         if is_last {
             return Ok((count, exit));
+        }
+    }
+}
+
+fn not_copied(op: &BatchOp, error: Error) -> anyhow::Error {
+    let parsed = |path: &str| FilePath::parse(path).unwrap_or_default();
+    let path = parsed(&op.path);
+    match &op.to {
+        Some(to) => between("copy", &path, &parsed(to), error),
+        None => {
+            let what = format!("cannot make {path} on the server");
+            anyhow::Error::from(error.naming(&path)).context(what)
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::put::finish;
 use super::{Context, legacy, remote_path};
-use crate::exit::{Exit, Failed, UsageError};
+use crate::exit::{Exit, UsageError};
 use crate::local::dest::Place;
-use crate::remote::{Error, Kind, Listed, Listing, Remote, V1};
-use crate::transfer::{Options, Transfer};
+use crate::remote::{Error, Kind, Listed, Listing, Naming, OnServer, Remote, V1};
+use crate::transfer::{Downloaded, Options, Stream, Transfer};
 use anyhow::{Context as _, Result};
 use gfl_api::v1::EntryType;
 use gfl_api::{FilePath, glob};
@@ -15,85 +15,154 @@ use std::path::{Path, PathBuf};
 const WORDS_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// The unit in which v0.1 chose its words.
 const CHUNK_BYTES: u64 = 1024 * 1024;
+/// The local name that means stdout.
+const STDOUT: &str = "-";
+
+/// Where downloads go.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// A file, a folder, `-`, or nothing.
+    pub(super) local: Option<&'a str>,
+    /// It was put together from several words.
+    pub(super) is_joined: bool,
+}
+
+/// Who chose the name of a local file. What a server calls its files must not lead anywhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NamedBy {
+    User,
+    Server,
+}
 
 /// Downloads.
 pub(super) async fn run(
     context: &Context,
-    shown: &str,
-    local: Option<&str>,
+    sources: &[String],
+    target: Target<'_>,
     options: Options,
 ) -> Result<Exit> {
-    let (path, _) = remote_path(shown)?;
+    for source in sources {
+        remote_path(source)?;
+    }
     let remote = context.remote().await?;
     let v1 = match &remote {
         Remote::V1(v1) => v1,
-        Remote::V0(v0) => {
-            legacy::get(context, v0, shown, local).await?;
-            return Ok(Exit::Ok);
-        }
+        Remote::V0(v0) => return legacy::get(context, v0, sources, target.local, options).await,
     };
     let transfer = Transfer::new(v1, &context.ui, options);
-    // A name is first of all a name, even if it looks like a pattern.
-    let entry = v1
-        .entry_if_any(&path)
-        .await
-        .with_context(|| format!("cannot get {shown}"))?;
-    let got = match entry {
-        Some(entry) if local == Some("-") => to_stdout(&transfer, &Listed { path, entry })
-            .await
-            .map(|()| false),
-        Some(entry) => one(&transfer, shown, Listed { path, entry }, local).await,
-        None if glob::has_wildcard(shown) => matching(&transfer, shown, &path, local)
-            .await
-            .map(|()| true),
-        None => Err(Error::new(Kind::NotFound, format!("{shown}: not found on the server")).into()),
+    let is_piped = target.local == Some(STDOUT);
+    let got = match sources {
+        [one] => source(&transfer, one, target.local).await,
+        several => all(&transfer, several, target.local).await,
     };
     context.ui.progress().end();
     let is_worth_words = *got.as_ref().unwrap_or(&true);
-    if local != Some("-") || context.ui.is_json() {
-        finish_unless_stdout(context, &transfer, local, is_worth_words)?;
+    if !is_piped {
+        finish(context, &transfer, is_worth_words)?;
+    } else if context.ui.is_json() {
+        // Numbers must not get into a file that goes to stdout.
+        context.ui.note(transfer.tally.to_json());
     }
     got?;
+    if target.is_joined {
+        hint_at_several(context, v1, &sources[0], target.local.unwrap_or_default()).await;
+    }
     Ok(transfer.tally.exit())
 }
 
-/// Numbers must not get into a file that goes to stdout.
-fn finish_unless_stdout(
-    context: &Context,
-    transfer: &Transfer<'_>,
-    local: Option<&str>,
-    words: bool,
-) -> Result<()> {
-    if local == Some("-") {
-        context.ui.note(transfer.tally.to_json());
-        return Ok(());
+/// v0.1 made one local name out of several words. Where they are names on the server, that was hardly meant.
+async fn hint_at_several(context: &Context, v1: &V1, source: &str, local: &str) {
+    let mut words: Vec<&str> = local.split(' ').collect();
+    words.pop();
+    for word in &words {
+        let Ok((path, _)) = remote_path(word) else {
+            return;
+        };
+        // Whatever fails here is no failure of the download.
+        if !matches!(v1.entry_if_any(&path).await, Ok(Some(_))) {
+            return;
+        }
     }
-    finish(context, transfer, words)
+    context.ui.hint(format_args!(
+        "{local:?} was taken as one local name, as in v0.1; \
+         for several files write `gfl get -- {source} {} FOLDER`",
+        words.join(" ")
+    ));
+}
+
+/// Several sources go into one folder. What fails is told, and the others are fetched all the same.
+async fn all(transfer: &Transfer<'_>, sources: &[String], local: Option<&str>) -> Result<bool> {
+    let local = local.unwrap_or(".");
+    let folder = match local {
+        STDOUT => STDOUT.to_owned(),
+        local => format!("{}/", local.trim_end_matches('/')),
+    };
+    for shown in sources {
+        if let Err(error) = source(transfer, shown, Some(&folder)).await {
+            transfer.tally.set_out();
+            transfer.set_aside(error)?;
+        }
+    }
+    if local != STDOUT && transfer.tally.exit() == Exit::Ok {
+        transfer.ui.line(format_args!(
+            "✓ Downloaded {} files to {local}",
+            transfer.tally.held()
+        ));
+    }
+    Ok(true)
+}
+
+/// What one word names. Whether it is worth a summary.
+async fn source(transfer: &Transfer<'_>, shown: &str, local: Option<&str>) -> Result<bool> {
+    let (path, _) = remote_path(shown)?;
+    // A name is first of all a name, even if it looks like a pattern.
+    match transfer
+        .v1
+        .entry_if_any(&path)
+        .await
+        .on_server("get", &path)?
+    {
+        Some(entry) if local == Some(STDOUT) => to_stdout(transfer, &Listed { path, entry })
+            .await
+            .map(|()| false),
+        Some(entry) => one(transfer, shown, Listed { path, entry }, local).await,
+        None if local != Some(STDOUT) && glob::has_wildcard(shown) => {
+            matching(transfer, shown, &path, local).await.map(|()| true)
+        }
+        None => {
+            let message = format!("cannot get {path}: not found on the server");
+            Err(Error::new(Kind::NotFound, message).into())
+        }
+    }
 }
 
 async fn to_stdout(transfer: &Transfer<'_>, listed: &Listed) -> Result<()> {
+    let path = &listed.path;
     if listed.is_dir() {
-        return Err(UsageError(format!(
-            "{} is a folder; only a file can go to stdout",
-            listed.path
-        ))
-        .into());
+        let message = format!("{path} is a folder; only a file can go to stdout");
+        return Err(UsageError(message).into());
     }
-    transfer
-        .ui
-        .progress()
-        .begin_bytes(listed.path.as_str(), listed.entry.size);
+    // A progress line and the file would get into each other.
+    if !transfer.ui.is_out_terminal() {
+        let progress = transfer.ui.progress();
+        progress.begin_bytes(path.as_str(), listed.entry.size);
+    }
     let done = transfer
-        .download_to_stdout(&listed.path, &listed.entry)
-        .await;
-    let done = done.with_context(|| format!("download of {} failed", listed.path))?;
+        .download_to_stream(path, &listed.entry, &Stream::Stdout)
+        .await
+        .map_err(|error| failed(path, error))?;
     if !done.is_verified {
         transfer.ui.note(format_args!(
-            "{}: the server has not hashed it yet, nothing could be compared",
-            listed.path
+            "{path}: the server has not hashed it yet, nothing could be compared"
         ));
     }
     Ok(())
+}
+
+fn failed(path: &FilePath, error: anyhow::Error) -> anyhow::Error {
+    error
+        .naming(path)
+        .context(format!("download of {path} failed"))
 }
 
 /// One file or folder that is there. Whether it is worth a summary.
@@ -112,18 +181,18 @@ async fn one(
     let name = listed.path.name().unwrap_or_default();
     let target = file_target(name, local, |path| path.is_dir());
     transfer.ui.progress().begin_bytes(name, listed.entry.size);
-    file(transfer, &listed, &target, "").await?;
-    Ok(listed.entry.size >= WORDS_BYTES_MIN)
+    file(transfer, &listed, &target, NamedBy::User, "").await?;
+    Ok(listed.entry.size >= WORDS_BYTES_MIN || transfer.options.no_clobber)
 }
 
 async fn folder(transfer: &Transfer<'_>, path: &FilePath, target: &Path) -> Result<()> {
     transfer.ui.line(format_args!("Downloading {path}..."));
-    let failed = || format!("download of {path} failed");
+    let failures = transfer.tally.failures();
     transfer
         .get_folder(path, target)
         .await
-        .with_context(failed)?;
-    if transfer.tally.exit() == Exit::Ok {
+        .map_err(|error| failed(path, error))?;
+    if transfer.tally.failures() == failures {
         transfer.ui.line(format_args!(
             "✓ Download complete: {path} → {}",
             target.display()
@@ -132,41 +201,63 @@ async fn folder(transfer: &Transfer<'_>, path: &FilePath, target: &Path) -> Resu
     Ok(())
 }
 
-async fn file(transfer: &Transfer<'_>, listed: &Listed, target: &Path, prefix: &str) -> Result<()> {
-    let path = &listed.path;
-    transfer
-        .ui
-        .line(format_args!("{prefix}Downloading {path}..."));
+async fn file(
+    transfer: &Transfer<'_>,
+    listed: &Listed,
+    target: &Path,
+    named_by: NamedBy,
+    prefix: &str,
+) -> Result<()> {
+    let (ui, path, shown) = (transfer.ui, &listed.path, target.display());
+    ui.line(format_args!("{prefix}Downloading {path}..."));
     if transfer.options.no_clobber && target.symlink_metadata().is_ok() {
-        let message = format!(
-            "{} is there already; --overwrite replaces it",
-            target.display()
-        );
-        return Err(Failed::new(Exit::Conflict, message).into());
+        transfer.tally.existing(1);
+        ui.progress().advance(listed.entry.size);
+        ui.line(format_args!("{prefix}Skipped: {path} → {shown} (exists)"));
+        return Ok(());
     }
-    let failed = || format!("download of {path} failed");
-    let place =
-        Place::named(target).with_context(|| format!("cannot write {}", target.display()))?;
-    let done = transfer
-        .download(path, &listed.entry, &place, true)
-        .await
-        .with_context(failed)?;
+    let done = fetch(transfer, listed, target, named_by).await;
+    let done = done.map_err(|error| failed(path, error))?;
     if !done.is_verified {
-        transfer.ui.note(format_args!(
-            "{path}: the server has not hashed it yet, only its size was compared"
-        ));
+        transfer.tell_unverified(path);
     }
     let how = match done.b3.to_string().get(..8) {
+        _ if done.is_unchanged => "unchanged".to_owned(),
         _ if !done.is_verified => "not verified".to_owned(),
         Some(checksum) if done.size < CHUNK_BYTES => format!("checksum: {checksum}"),
         _ => "verified".to_owned(),
     };
-    let shown = target.display();
-    transfer.ui.line(format_args!(
+    ui.line(format_args!(
         "{prefix}✓ Download complete: {path} → {shown} ({} bytes, {how})",
         done.size
     ));
     Ok(())
+}
+
+async fn fetch(
+    transfer: &Transfer<'_>,
+    listed: &Listed,
+    target: &Path,
+    named_by: NamedBy,
+) -> Result<Downloaded> {
+    let Listed { path, entry } = listed;
+    if named_by == NamedBy::User && Stream::is_at(target) {
+        let to = Stream::Named(target.to_owned());
+        return transfer.download_to_stream(path, entry, &to).await;
+    }
+    let place = Place::named(&followed(target, named_by))
+        .with_context(|| format!("cannot write {}", target.display()))?;
+    transfer.download(path, entry, &place, true).await
+}
+
+/// A symlink that the user named stays one: what it leads to is replaced.
+pub(super) fn followed(target: &Path, named_by: NamedBy) -> PathBuf {
+    match target.symlink_metadata() {
+        Ok(meta) if meta.is_symlink() && named_by == NamedBy::User => {
+            target.canonicalize().unwrap_or_else(|_| target.to_owned())
+        }
+        _ => target.to_owned(),
+    }
 }
 
 /// Everything in the parent folder whose name matches.
@@ -180,39 +271,37 @@ async fn matching(
         return Ok(());
     };
     glob::go_match(name, "").with_context(|| format!("pattern {shown}"))?;
-    let found = find(transfer.v1, &parent, name)
-        .await
-        .with_context(|| format!("cannot list {parent}"))?;
+    let found = find(transfer.v1, &parent, name).await;
+    let found = found.on_server("list", &parent)?;
     if found.is_empty() {
-        return Err(Error::new(Kind::NotFound, format!("no files match pattern: {shown}")).into());
+        let message = format!("no files match pattern: {shown} on the server");
+        return Err(Error::new(Kind::NotFound, message).into());
     }
+    let count = found.len();
     transfer
         .ui
-        .line(format_args!("Found {} files matching {shown}", found.len()));
+        .line(format_args!("Found {count} files matching {shown}"));
     let dir = PathBuf::from(local.unwrap_or("."));
     transfer.ui.progress().begin_bytes(
         "downloading",
         found.iter().map(|listed| listed.entry.size).sum(),
     );
+    let failures = transfer.tally.failures();
     for (at, listed) in found.iter().enumerate() {
         let target = dir.join(listed.path.name().unwrap_or_default());
-        match listed.entry.kind {
-            EntryType::Dir => folder(transfer, &listed.path, &target).await?,
-            _ => {
-                file(
-                    transfer,
-                    listed,
-                    &target,
-                    &format!("[{}/{}] ", at + 1, found.len()),
-                )
-                .await?
-            }
+        let prefix = format!("[{}/{count}] ", at + 1);
+        let got = match listed.entry.kind {
+            EntryType::Dir => folder(transfer, &listed.path, &target).await,
+            _ => file(transfer, listed, &target, NamedBy::Server, &prefix).await,
+        };
+        if let Err(error) = got {
+            transfer.tally.set_out();
+            transfer.set_aside(error)?;
         }
     }
-    if transfer.tally.exit() == Exit::Ok {
+    if transfer.tally.failures() == failures {
         transfer.ui.line(format_args!(
-            "✓ Downloaded {} files to {}",
-            found.len(),
+            "✓ Downloaded {count} files to {}",
             dir.display()
         ));
     }

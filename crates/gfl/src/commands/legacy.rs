@@ -1,13 +1,17 @@
 //! put and get with a v0.1 server: whole files in chunks one after another, nothing resumed, nothing verified.
 
+use super::get::{NamedBy, followed};
 use super::put::Job;
 use super::{Context, remote_path};
 use crate::exit::{Exit, Failed};
 use crate::local::dest::Place;
 use crate::local::{Source, read_exact_at};
 use crate::remote::{Error, Kind, V0};
+use crate::transfer::{Options, Stream};
+use crate::ui;
 use anyhow::{Context as _, Result};
-use gfl_api::glob;
+use gfl_api::{FilePath, glob};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +20,7 @@ const CHUNK_BYTES: u64 = crate::remote::V0_CHUNK_BYTES as u64;
 const PART: &str = ".part";
 
 /// Sends files.
-pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job]) -> Result<()> {
+pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job], options: Options) -> Result<()> {
     if let Some(folder) = jobs.iter().find(|job| job.is_dir) {
         let message = format!(
             "{}: the server is GoFlux Lite v0.1 and gfl sends it files only",
@@ -32,9 +36,31 @@ pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job]) -> Result<()> 
         .begin_bytes("uploading", jobs.iter().map(|job| job.size).sum());
     for job in jobs {
         let failed = || format!("upload of {} failed", job.local.display());
-        put_file(context, v0, job).await.with_context(failed)?;
+        if options.no_clobber && is_there(v0, &job.remote).await.with_context(failed)? {
+            let (prefix, name) = (&job.prefix, job.local.display());
+            let text = format_args!(
+                "{prefix}Skipped: {name} → {} (exists on the server)",
+                job.remote
+            );
+            context.ui.line(text);
+        } else {
+            put_file(context, v0, job).await.with_context(failed)?;
+        }
     }
     Ok(())
+}
+
+/// Whether the parent's listing has the name: such a server cannot be asked for one path.
+async fn is_there(v0: &V0, path: &FilePath) -> Result<bool> {
+    let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
+        return Ok(true);
+    };
+    match v0.list_once(&format!("/{}", parent.as_str())).await {
+        Ok(names) => Ok(names.iter().any(|one| one == name)),
+        // What it says to a folder that is not there.
+        Err(error) if error.status == 500 => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn put_file(context: &Context, v0: &V0, job: &Job) -> Result<()> {
@@ -79,15 +105,40 @@ async fn put_file(context: &Context, v0: &V0, job: &Job) -> Result<()> {
     Ok(())
 }
 
-/// Fetches a file, or all that match.
+/// Fetches files, or all that match.
 pub(super) async fn get(
+    context: &Context,
+    v0: &V0,
+    sources: &[String],
+    local: Option<&str>,
+    options: Options,
+) -> Result<Exit> {
+    let folder = local.unwrap_or(".");
+    let folder = format!("{}/", folder.trim_end_matches('/'));
+    for source in sources {
+        let local = match sources.len() {
+            1 => local,
+            _ if local == Some("-") => local,
+            _ => Some(folder.as_str()),
+        };
+        get_source(context, v0, source, local, options).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+async fn get_source(
     context: &Context,
     v0: &V0,
     shown: &str,
     local: Option<&str>,
+    options: Options,
 ) -> Result<()> {
     let (path, _) = remote_path(shown)?;
     let name = path.name().unwrap_or_default();
+    if local == Some("-") {
+        let done = to_stream(v0, path.as_str(), &mut Out).await;
+        return done.with_context(|| format!("download of {path} failed"));
+    }
     if !glob::has_wildcard(name) {
         let target = match local {
             Some(local) if local.ends_with('/') || Path::new(local).is_dir() => {
@@ -96,7 +147,8 @@ pub(super) async fn get(
             Some(local) => PathBuf::from(local),
             None => PathBuf::from(name),
         };
-        return get_file(context, v0, path.as_str(), &target, "").await;
+        let one = (path.as_str(), target.as_path(), NamedBy::User);
+        return get_file(context, v0, one, "", options).await;
     }
     let parent = path.parent().unwrap_or_default();
     let names = v0.list(&format!("/{}", parent.as_str())).await?;
@@ -105,7 +157,8 @@ pub(super) async fn get(
         .filter(|one| glob::go_match(name, one) == Ok(true))
         .collect();
     if names.is_empty() {
-        return Err(Error::new(Kind::NotFound, format!("no files match pattern: {shown}")).into());
+        let message = format!("no files match pattern: {shown} on the server");
+        return Err(Error::new(Kind::NotFound, message).into());
     }
     context
         .ui
@@ -115,7 +168,9 @@ pub(super) async fn get(
         // Names from the server go through the path rules before they touch the disk.
         let remote = parent.join(name)?;
         let prefix = format!("[{}/{}] ", at + 1, names.len());
-        get_file(context, v0, remote.as_str(), &dir.join(name), &prefix).await?;
+        let target = dir.join(name);
+        let one = (remote.as_str(), target.as_path(), NamedBy::Server);
+        get_file(context, v0, one, &prefix, options).await?;
     }
     context.ui.line(format_args!(
         "✓ Downloaded {} files to {}",
@@ -125,19 +180,65 @@ pub(super) async fn get(
     Ok(())
 }
 
+/// stdout, as the rest of the program writes it.
+struct Out;
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        ui::raw(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        ui::flush()
+    }
+}
+
+/// What is out cannot be taken back: one try.
+async fn to_stream(v0: &V0, path: &str, to: &mut impl Write) -> Result<()> {
+    let mut answer = v0.download(path).await?;
+    let mut left: Option<u64> = answer
+        .header("content-length")
+        .and_then(|text| text.parse().ok());
+    while let Some(piece) = answer.piece().await? {
+        left = left.map(|left| left.saturating_sub(piece.len() as u64));
+        tokio::task::block_in_place(|| to.write_all(&piece)).context("cannot write it")?;
+    }
+    if left.is_some_and(|left| left > 0) {
+        return Err(Error::network("the answer was cut short").into());
+    }
+    to.flush().context("cannot write it")
+}
+
 async fn get_file(
     context: &Context,
     v0: &V0,
-    remote: &str,
-    target: &Path,
+    (remote, target, named_by): (&str, &Path, NamedBy),
     prefix: &str,
+    options: Options,
 ) -> Result<()> {
     let ui = &context.ui;
     ui.line(format_args!("{prefix}Downloading {remote}..."));
+    if options.no_clobber && target.symlink_metadata().is_ok() {
+        let shown = target.display();
+        ui.line(format_args!("{prefix}Skipped: {remote} → {shown} (exists)"));
+        return Ok(());
+    }
     ui.progress().begin(remote);
-    let place =
-        Place::named(target).with_context(|| format!("cannot write {}", target.display()))?;
     let failed = || format!("download of {remote} failed");
+    if named_by == NamedBy::User && Stream::is_at(target) {
+        let file = File::options().write(true).open(target);
+        let mut file = file.with_context(|| format!("cannot write {}", target.display()))?;
+        to_stream(v0, remote, &mut file)
+            .await
+            .with_context(failed)?;
+        let shown = target.display();
+        ui.line(format_args!(
+            "{prefix}✓ Download complete: {remote} → {shown}"
+        ));
+        return Ok(());
+    }
+    let place = Place::named(&followed(target, named_by))
+        .with_context(|| format!("cannot write {}", target.display()))?;
     let mut attempts = v0.http().attempts();
     loop {
         match fetch(context, v0, remote, &place).await {

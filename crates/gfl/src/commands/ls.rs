@@ -1,58 +1,66 @@
 //! `gfl ls`: names as v0.1 showed them, or everything that is known.
 
-use super::{Context, remote_path};
+use super::{Context, each, remote_path};
+use crate::args::Names;
 use crate::exit::Exit;
-use crate::remote::{Listed, Listing, Remote, V0, V1};
+use crate::remote::{Listed, Listing, OnServer, Remote, V0, V1};
 use crate::ui::words;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::problem::Code;
 use gfl_api::v1::EntryType;
 
-/// Lists a folder; a file is listed as itself.
+/// How much is shown.
+#[derive(Clone, Copy)]
+struct Look {
+    long: bool,
+    recursive: bool,
+    /// One of several folders: each entry must tell where it is.
+    is_one_of_many: bool,
+}
+
+/// Lists folders; a file is listed as itself.
 pub(super) async fn run(
     context: &Context,
-    path: &str,
+    names: &Names,
     long: bool,
     recursive: bool,
 ) -> Result<Exit> {
-    let (dir, _) = remote_path(path)?;
-    let what = || format!("cannot list {path}");
-    let listed = match &context.remote().await? {
-        Remote::V1(v1) => list(context, v1, path, &dir, long, recursive).await,
-        remote @ Remote::V0(_) if long || recursive || context.ui.is_json() => remote
+    let look = Look {
+        long,
+        recursive,
+        is_one_of_many: names.paths.len() > 1,
+    };
+    let remote = context.remote().await?;
+    each(context, names, async |name| {
+        one(context, &remote, name, look).await
+    })
+    .await
+}
+
+async fn one(context: &Context, remote: &Remote, shown: &str, look: Look) -> Result<Exit> {
+    let (dir, _) = remote_path(shown)?;
+    match remote {
+        Remote::V1(v1) => list(context, v1, shown, &dir, look).await,
+        Remote::V0(_) if look.long || look.recursive || context.ui.is_json() => remote
             .v1("list with -l, -r or --json")
             .map(drop)
             .map_err(Into::into),
-        Remote::V0(v0) => list_v0(context, v0, path).await,
-    };
-    listed.with_context(what)?;
+        Remote::V0(v0) => list_v0(context, v0, shown).await,
+    }
+    .on_server("list", &dir)?;
     Ok(Exit::Ok)
 }
 
-async fn list(
-    context: &Context,
-    v1: &V1,
-    shown: &str,
-    dir: &FilePath,
-    long: bool,
-    recursive: bool,
-) -> Result<()> {
+async fn list(context: &Context, v1: &V1, shown: &str, dir: &FilePath, look: Look) -> Result<()> {
     let ui = &context.ui;
-    let mut listing = Listing::new(v1, dir.clone(), recursive);
+    let mut listing = Listing::new(v1, dir.clone(), look.recursive);
     let first = match listing.next().await {
         // v0.1 failed here; showing the file is what `ls` does everywhere else.
         Err(error) if error.code == Code::NotADirectory => {
             let entry = v1.entry(dir).await?;
-            return Ok(ui.data(line(
-                ui.is_json(),
-                long,
-                dir,
-                &Listed {
-                    path: dir.clone(),
-                    entry,
-                },
-            )?)?);
+            let path = dir.clone();
+            return Ok(ui.data(line(ui.is_json(), look, dir, &Listed { path, entry })?)?);
         }
         other => other?,
     };
@@ -60,12 +68,12 @@ async fn list(
         ui.line(format_args!("No files in {shown}"));
         return Ok(());
     };
-    if !long {
+    if !look.long || look.is_one_of_many {
         ui.line(format_args!("Files in {shown}:"));
     }
     let mut next = Some(first);
     while let Some(listed) = next {
-        ui.data(line(ui.is_json(), long, dir, &listed)?)?;
+        ui.data(line(ui.is_json(), look, dir, &listed)?)?;
         next = listing.next().await?;
     }
     if listing.refused > 0 {
@@ -90,7 +98,12 @@ async fn list_v0(context: &Context, v0: &V0, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn line(is_json: bool, long: bool, dir: &FilePath, listed: &Listed) -> Result<String> {
+fn line(is_json: bool, look: Look, dir: &FilePath, listed: &Listed) -> Result<String> {
+    if is_json && look.is_one_of_many {
+        let mut entry = listed.entry.clone();
+        entry.path = Some(listed.path.as_str().to_owned());
+        return Ok(serde_json::to_string(&entry)?);
+    }
     if is_json {
         return Ok(serde_json::to_string(&listed.entry)?);
     }
@@ -104,7 +117,7 @@ fn line(is_json: bool, long: bool, dir: &FilePath, listed: &Listed) -> Result<St
         "" => listed.path.name().unwrap_or("/"),
         below => below,
     };
-    Ok(if long {
+    Ok(if look.long {
         long_line(listed, name)
     } else {
         format!("  {name}")
@@ -127,7 +140,7 @@ fn long_line(listed: &Listed, name: &str) -> String {
     let time = entry
         .mtime
         .as_deref()
-        .map(short_time)
+        .map(words::short_time)
         .unwrap_or_else(|| "-".to_owned());
     let b3 = entry
         .b3
@@ -137,21 +150,20 @@ fn long_line(listed: &Listed, name: &str) -> String {
     format!("{kind}{mode} {size:>10} {time:>16} {b3:12} {name}{slash}")
 }
 
-/// A time in the local zone, to the minute.
-fn short_time(text: &str) -> String {
-    match text.parse::<jiff::Timestamp>() {
-        Ok(time) => time
-            .to_zoned(jiff::tz::TimeZone::system())
-            .strftime("%Y-%m-%d %H:%M")
-            .to_string(),
-        Err(_) => "-".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use gfl_api::v1::Entry;
+
+    const SHORT: Look = Look {
+        long: false,
+        recursive: false,
+        is_one_of_many: false,
+    };
+    const LONG: Look = Look {
+        long: true,
+        ..SHORT
+    };
 
     fn listed(path: &str, kind: EntryType) -> Listed {
         let path = FilePath::parse(path).unwrap();
@@ -170,21 +182,30 @@ mod tests {
     fn lines() {
         let dir = FilePath::parse("d").unwrap();
         let file = listed("d/a b", EntryType::File);
-        assert_eq!(line(false, false, &dir, &file).unwrap(), "  a b");
+        assert_eq!(line(false, SHORT, &dir, &file).unwrap(), "  a b");
         assert_eq!(
-            line(false, false, &FilePath::root(), &file).unwrap(),
+            line(false, SHORT, &FilePath::root(), &file).unwrap(),
             "  d/a b"
         );
-        assert_eq!(line(false, false, &file.path, &file).unwrap(), "  a b");
+        assert_eq!(line(false, SHORT, &file.path, &file).unwrap(), "  a b");
         assert_eq!(
-            line(false, true, &dir, &file).unwrap(),
+            line(false, LONG, &dir, &file).unwrap(),
             "-0644     2.0 KB                - abababababab a b"
         );
         assert!(
-            line(false, true, &dir, &listed("d/s", EntryType::Dir))
+            line(false, LONG, &dir, &listed("d/s", EntryType::Dir))
                 .unwrap()
                 .ends_with(" s/")
         );
-        assert!(line(true, true, &dir, &file).unwrap().starts_with('{'));
+        assert!(line(true, LONG, &dir, &file).unwrap().starts_with('{'));
+        let many = Look {
+            is_one_of_many: true,
+            ..SHORT
+        };
+        assert!(
+            line(true, many, &dir, &file)
+                .unwrap()
+                .contains(r#""path":"d/a b""#)
+        );
     }
 }

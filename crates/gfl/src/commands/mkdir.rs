@@ -1,23 +1,34 @@
-//! `gfl mkdir`: makes a folder and its parents; one that is there is fine.
+//! `gfl mkdir`: makes folders and their parents; one that is there is fine.
 
-use super::{Context, remote_path};
+use super::{Context, each, remote_path};
+use crate::args::Names;
 use crate::exit::Exit;
-use crate::remote::Remote;
-use anyhow::{Context as _, Result};
+use crate::remote::{OnServer, Remote};
+use anyhow::Result;
 
-/// Makes a folder.
-pub(super) async fn run(context: &Context, shown: &str) -> Result<Exit> {
-    let (path, _) = remote_path(shown)?;
+/// Makes folders.
+pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
+    for name in &names.paths {
+        remote_path(name)?;
+    }
     let remote = context.remote().await?;
+    each(context, names, async |name| {
+        one(context, &remote, name).await
+    })
+    .await
+}
+
+async fn one(context: &Context, remote: &Remote, shown: &str) -> Result<Exit> {
+    let (path, _) = remote_path(shown)?;
     context
         .ui
         .line(format_args!("Creating directory {shown}..."));
-    let made = match &remote {
+    let made = match remote {
         Remote::V1(v1) => v1.mkdir(&path).await,
         Remote::V0(v0) => v0.mkdir(shown).await,
     };
     made.map_err(|error| error.hint_if_there(super::mv::IN_THE_WAY))
-        .with_context(|| format!("cannot make {shown}"))?;
+        .on_server("make", &path)?;
     context
         .ui
         .line(format_args!("✓ Successfully created directory: {shown}"));

@@ -2,6 +2,7 @@
 
 mod config;
 mod cp;
+mod discover;
 mod get;
 mod legacy;
 mod ls;
@@ -11,12 +12,13 @@ mod put;
 mod restore;
 mod rm;
 mod stat;
+mod update;
 mod version;
 
-use crate::args::{Command, Invocation, usage_of};
+use crate::args::{Command, Invocation, Names, usage_of};
 use crate::config::{Places, Settings, load};
 use crate::exit::Exit;
-use crate::remote::{Http, Remote, Retries};
+use crate::remote::{Error, Http, Kind, Leftovers, Naming, Remote, Retries};
 use crate::ui::{Ui, words};
 use anyhow::Result;
 use gfl_api::FilePath;
@@ -33,17 +35,23 @@ pub(crate) struct Context {
     server: Option<String>,
     retries: u32,
     timeout: Duration,
+    /// What would be left on the server.
+    leftovers: Leftovers,
 }
 
 impl Command {
-    /// Whether running it again continues it.
-    pub(crate) fn is_transfer(&self) -> bool {
-        matches!(self, Self::Put { .. } | Self::Get { .. })
+    /// Whether running it again continues it. What went through a pipe is gone.
+    pub(crate) fn is_continued(&self) -> bool {
+        match self {
+            Self::Put { words, .. } => words.first().is_some_and(|word| word != "-"),
+            Self::Get { local, .. } => local.as_deref() != Some("-"),
+            _ => false,
+        }
     }
 }
 
 /// Runs a command.
-pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
+pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>, leftovers: Leftovers) -> Result<Exit> {
     let Invocation {
         config,
         server,
@@ -59,21 +67,33 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
         server,
         retries,
         timeout: Duration::from_secs(timeout_s),
+        leftovers,
     };
     match command {
-        Command::Put { words, options } => put::run(&context, &words, options).await,
-        Command::Get {
-            remote,
-            local,
+        Command::Put {
+            words,
+            is_exact,
             options,
-        } => get::run(&context, &remote, local.as_deref(), options).await,
+        } => put::run(&context, &words, is_exact, options).await,
+        Command::Get {
+            remotes,
+            local,
+            is_joined,
+            options,
+        } => {
+            let target = get::Target {
+                local: local.as_deref(),
+                is_joined,
+            };
+            get::run(&context, &remotes, target, options).await
+        }
         Command::Ls {
-            path,
+            names,
             long,
             recursive,
-        } => ls::run(&context, &path, long, recursive).await,
-        Command::Rm { path } => rm::run(&context, &path).await,
-        Command::Mkdir { path } => mkdir::run(&context, &path).await,
+        } => ls::run(&context, &names, long, recursive).await,
+        Command::Rm { names } => rm::run(&context, &names).await,
+        Command::Mkdir { names } => mkdir::run(&context, &names).await,
         Command::Mv {
             from,
             to,
@@ -84,17 +104,19 @@ pub(crate) async fn run(invocation: Invocation, ui: Arc<Ui>) -> Result<Exit> {
             to,
             overwrite,
         } => cp::run(&context, &from, &to, overwrite).await,
-        Command::Stat { path } => stat::run(&context, &path).await,
+        Command::Stat { names } => stat::run(&context, &names).await,
         Command::Restore {
-            path,
+            names,
             version,
             list,
-        } => restore::run(&context, &path, version.as_deref(), list).await,
+        } => restore::run(&context, &names, version.as_deref(), list).await,
         Command::Config {
             address,
             token,
             force,
         } => config::run(&context, address.as_deref(), token.as_deref(), force).await,
+        Command::Discover { wait } => discover::run(&context, wait).await,
+        Command::Update(wish) => update::run(&context, wish).await,
         Command::Version { ask_server } => version::run(&context, ask_server).await,
         Command::Help { topic } => {
             context.ui.page(usage_of(topic.as_deref()))?;
@@ -142,13 +164,70 @@ impl Context {
     }
 }
 
+/// Does the same with each name. What fails is told, and the others are done all the same, unless nothing else can fare
+/// better.
+async fn each(
+    context: &Context,
+    names: &Names,
+    mut run: impl AsyncFnMut(&str) -> Result<Exit>,
+) -> Result<Exit> {
+    if let [name] = names.paths.as_slice() {
+        return run(name).await.map_err(|mut error| {
+            let is_missing = Exit::of(&error) == Exit::NotFound;
+            if let Some(error) = error.downcast_mut::<Error>()
+                && names.is_joined
+                && is_missing
+            {
+                error.set_hint(JOINED);
+            }
+            error
+        });
+    }
+    let mut exit = Exit::Ok;
+    for name in &names.paths {
+        match run(name).await {
+            Ok(done) => exit = exit.and(done),
+            // Nobody knows us: not at the next name either.
+            Err(error)
+                if error
+                    .downcast_ref::<Error>()
+                    .is_some_and(Error::is_of_token) =>
+            {
+                return Err(error);
+            }
+            Err(error) => match Exit::of(&error) {
+                // Nobody reads any more, or nobody answers.
+                Exit::Ok | Exit::Network => return Err(error),
+                failed => {
+                    context.ui.error(&error);
+                    exit = exit.and(failed);
+                }
+            },
+        }
+    }
+    Ok(exit)
+}
+
+/// What failed between two paths, each named once.
+fn between(verb: &str, from: &FilePath, to: &FilePath, error: Error) -> anyhow::Error {
+    let what = if error.is_about(from) || error.is_about(to) {
+        format!("cannot {verb} {from} on the server")
+    } else {
+        format!("cannot {verb} {from} to {to} on the server")
+    };
+    anyhow::Error::from(error.naming(from)).context(what)
+}
+
+/// For names of several words that are not there.
+const JOINED: &str =
+    "the words were taken as one name, as in v0.1; to name several, write `--` in front of them";
+
 /// A remote path as a person writes it: with or without a leading slash, with `..` resolved. True if it ends in a
 /// slash, which says that a folder is meant.
 fn remote_path(text: &str) -> Result<(FilePath, bool)> {
     let is_folder = text.is_empty() || text.ends_with('/');
-    let path = FilePath::parse_v0(text).map_err(|error| {
-        crate::remote::Error::new(crate::remote::Kind::Refused, error.to_string())
-    })?;
+    let path =
+        FilePath::parse_v0(text).map_err(|error| Error::new(Kind::Refused, error.to_string()))?;
     Ok((path, is_folder))
 }
 
@@ -181,5 +260,18 @@ mod tests {
         assert_eq!(target(&from, "c/").unwrap().as_str(), "c/b");
         assert_eq!(target(&from, "c").unwrap().as_str(), "c");
         assert_eq!(target(&from, "/").unwrap().as_str(), "b");
+    }
+
+    #[test]
+    fn two_paths_are_each_named_once() {
+        let (from, to) = (FilePath::parse("a").unwrap(), FilePath::parse("b").unwrap());
+        for (message, want) in [
+            ("a: not found", "cannot move a on the server: not found"),
+            ("b: exists", "cannot move a on the server: b: exists"),
+            ("too busy", "cannot move a to b on the server: too busy"),
+        ] {
+            let error = between("move", &from, &to, Error::new(Kind::Refused, message));
+            assert_eq!(format!("{error:#}"), want);
+        }
     }
 }

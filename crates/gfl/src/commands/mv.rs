@@ -1,8 +1,8 @@
 //! `gfl mv`: moves or renames on the server.
 
-use super::{Context, remote_path, target};
+use super::{Context, between, remote_path, target};
 use crate::exit::Exit;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gfl_api::v1::{BatchOp, BatchVerb};
 
 /// What to do when `--overwrite` was given and was not enough.
@@ -26,7 +26,7 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
         true => error.hint_if_there(IN_THE_WAY),
         false => error,
     });
-    moved.with_context(|| format!("cannot move {source} to {target}"))?;
+    moved.map_err(|error| between("move", &source, &target, error))?;
     context
         .ui
         .line(format_args!("✓ Moved: {source} → {target}"));

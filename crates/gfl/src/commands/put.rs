@@ -2,10 +2,11 @@
 
 use super::{Context, legacy, remote_path};
 use crate::exit::{Exit, Failed, UsageError};
-use crate::remote::{Remote, V1};
-use crate::transfer::{Options, Transfer};
+use crate::remote::{Naming, Remote, V1};
+use crate::transfer::{Options, Sent, Transfer};
 use anyhow::{Context as _, Result};
 use futures_util::stream::{self, TryStreamExt};
+use gfl_api::v1::EntryType;
 use gfl_api::{FilePath, glob};
 use std::path::{Path, PathBuf};
 
@@ -26,8 +27,16 @@ pub(super) struct Job {
 }
 
 /// Uploads.
-pub(super) async fn run(context: &Context, words: &[String], options: Options) -> Result<Exit> {
-    let (sources, target) = split(words, |word| Path::new(word).exists());
+pub(super) async fn run(
+    context: &Context,
+    words: &[String],
+    is_exact: bool,
+    options: Options,
+) -> Result<Exit> {
+    let (sources, target) = match words.split_last() {
+        Some((target, sources)) if is_exact => (sources.to_vec(), target.clone()),
+        _ => split(words, |word| Path::new(word).exists()),
+    };
     if sources == ["-"] {
         return from_stdin(context, &target, options).await;
     }
@@ -36,28 +45,28 @@ pub(super) async fn run(context: &Context, words: &[String], options: Options) -
         locals.extend(expand(source)?);
     }
     let jobs = plan(&locals, &target)?;
-    let remote = context.remote().await?;
     let ui = &context.ui;
-    let exit = match &remote {
-        Remote::V1(v1) => {
-            let transfer = Transfer::new(v1, ui, options);
-            let sent = send_all(&transfer, &jobs).await;
-            ui.progress().end();
-            let is_worth_words = jobs.len() > 1
-                || jobs
-                    .iter()
-                    .any(|job| job.is_dir || job.size > SIDE_BY_SIDE_BYTES_MAX);
-            finish(context, &transfer, is_worth_words)?;
-            sent?;
-            transfer.tally.exit()
-        }
+    let v1 = match context.remote().await? {
+        Remote::V1(v1) => v1,
         Remote::V0(v0) => {
-            legacy::put(context, v0, &jobs).await?;
-            Exit::Ok
+            legacy::put(context, &v0, &jobs, options).await?;
+            if jobs.len() > 1 {
+                ui.line(format_args!("✓ Uploaded {} files to {target}", jobs.len()));
+            }
+            return Ok(Exit::Ok);
         }
     };
+    let transfer = Transfer::new(&v1, ui, options);
+    let sent = send_all(&transfer, &jobs).await;
+    ui.progress().end();
+    let is_large = |job: &Job| job.is_dir || job.size > SIDE_BY_SIDE_BYTES_MAX;
+    let is_worth_words = jobs.len() > 1 || options.no_clobber || jobs.iter().any(is_large);
+    finish(context, &transfer, is_worth_words)?;
+    sent?;
+    let exit = transfer.tally.exit();
     if jobs.len() > 1 && exit == Exit::Ok {
-        ui.line(format_args!("✓ Uploaded {} files to {target}", jobs.len()));
+        let count = transfer.tally.held();
+        ui.line(format_args!("✓ Uploaded {count} files to {target}"));
     }
     Ok(exit)
 }
@@ -88,19 +97,30 @@ async fn send_all(transfer: &Transfer<'_>, jobs: &[Job]) -> Result<()> {
     stream::iter(
         side_by_side
             .into_iter()
-            .map(|job| Ok(send_file(transfer, job))),
+            .map(|job| Ok(send_one(transfer, job, jobs.len()))),
     )
     .try_buffer_unordered(transfer.options.parallel)
     .try_collect::<()>()
     .await?;
     for job in alone {
-        if job.is_dir {
-            send_folder(transfer, job).await?;
-        } else {
-            send_file(transfer, job).await?;
-        }
+        send_one(transfer, job, jobs.len()).await?;
     }
     Ok(())
+}
+
+/// Of several, what fails is told, and the others are sent all the same.
+async fn send_one(transfer: &Transfer<'_>, job: &Job, count: usize) -> Result<()> {
+    let sent = match job.is_dir {
+        true => send_folder(transfer, job).await,
+        false => send_file(transfer, job).await,
+    };
+    match sent {
+        Err(error) if count > 1 => {
+            transfer.tally.set_out();
+            transfer.set_aside(error)
+        }
+        other => other,
+    }
 }
 
 async fn send_folder(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
@@ -113,15 +133,22 @@ async fn send_folder(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
     transfer
         .ui
         .line(format_args!("{prefix}Uploading {}...", local.display()));
+    let failures = transfer.tally.failures();
     let sent = transfer.put_folder(local, remote).await;
-    sent.with_context(|| format!("upload of {} failed", local.display()))?;
-    if transfer.tally.exit() == Exit::Ok {
+    sent.map_err(|error| failed(job, error))?;
+    if transfer.tally.failures() == failures {
         transfer.ui.line(format_args!(
             "{prefix}✓ Upload complete: {} → {remote}",
             local.display()
         ));
     }
     Ok(())
+}
+
+/// The local name as the user wrote it, the remote one as the server's.
+fn failed(job: &Job, error: anyhow::Error) -> anyhow::Error {
+    let what = format!("upload of {} failed", job.local.display());
+    error.placing(&job.remote).context(what)
 }
 
 async fn send_file(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
@@ -144,15 +171,34 @@ async fn send_file(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
         ));
     }
     transfer.ui.progress().say(name.to_string());
-    let done = transfer.upload(local, remote).await;
-    let done = done.with_context(|| format!("upload of {} failed", local.display()))?;
-    let how = match done.b3.get(..8) {
-        Some(checksum) if done.size < CHUNK_BYTES => format!("checksum: {checksum}"),
-        _ => "verified".to_owned(),
+    let there = transfer.there(remote).await;
+    let there = there.map_err(|error| failed(job, error.into()))?;
+    let is_taken = there
+        .as_ref()
+        .is_some_and(|there| there.kind == EntryType::File);
+    let sent = if is_taken && transfer.options.no_clobber {
+        transfer.tally.existing(1);
+        transfer.ui.progress().advance(*size);
+        Ok(Sent::Existing)
+    } else {
+        transfer.upload(local, remote, there.as_ref()).await
+    };
+    let (size, how) = match sent.map_err(|error| failed(job, error))? {
+        Sent::Done(done) => {
+            let checksum = done.b3.get(..8).filter(|_| done.size < CHUNK_BYTES);
+            let how = checksum.map(|checksum| format!("checksum: {checksum}"));
+            (done.size, how.unwrap_or_else(|| "verified".to_owned()))
+        }
+        Sent::Unchanged(size) => (size, "unchanged".to_owned()),
+        Sent::Existing => {
+            transfer.ui.line(format_args!(
+                "{prefix}Skipped: {name} → {remote} (exists on the server)"
+            ));
+            return Ok(());
+        }
     };
     transfer.ui.line(format_args!(
-        "{prefix}✓ Upload complete: {name} → {remote} ({} bytes, {how})",
-        done.size
+        "{prefix}✓ Upload complete: {name} → {remote} ({size} bytes, {how})"
     ));
     Ok(())
 }
@@ -169,15 +215,15 @@ async fn from_stdin(context: &Context, target: &str, options: Options) -> Result
     let v1: &V1 = server.v1("take a stream from stdin")?;
     let transfer = Transfer::new(v1, &context.ui, options);
     context.ui.line(format_args!("Uploading stdin..."));
-    let done = transfer
-        .upload_stdin(&remote)
-        .await
-        .with_context(|| format!("upload to {remote} failed"))?;
+    transfer.ui.progress().begin("stdin");
+    let done = transfer.upload_stdin(&remote, &context.leftovers).await;
+    transfer.ui.progress().end();
+    let done = done.map_err(|error| error.placing(&remote).context("upload of stdin failed"))?;
     context.ui.line(format_args!(
         "✓ Upload complete: stdin → {remote} ({} bytes, verified)",
         done.size
     ));
-    finish(context, &transfer, false)?;
+    finish(context, &transfer, done.size > SIDE_BY_SIDE_BYTES_MAX)?;
     Ok(Exit::Ok)
 }
 
@@ -206,9 +252,11 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
         return Ok(vec![path]);
     }
     if !glob::has_wildcard(source) {
-        return Err(
-            Failed::new(Exit::NotFound, format!("{source}: no such file or folder")).into(),
-        );
+        return Err(Failed::new(
+            Exit::NotFound,
+            format!("{source}: no such local file or folder"),
+        )
+        .into());
     }
     let mut found = vec![PathBuf::new()];
     if source.starts_with('/') {
@@ -223,9 +271,11 @@ fn expand(source: &str) -> Result<Vec<PathBuf>> {
     }
     found.retain(|path| path.is_file());
     if found.is_empty() {
-        return Err(
-            Failed::new(Exit::NotFound, format!("no files match pattern: {source}")).into(),
-        );
+        return Err(Failed::new(
+            Exit::NotFound,
+            format!("no local files match pattern: {source}"),
+        )
+        .into());
     }
     found.sort();
     Ok(found)

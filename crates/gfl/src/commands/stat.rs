@@ -1,20 +1,23 @@
-//! `gfl stat`: all that is known of one file or folder.
+//! `gfl stat`: all that is known of a file or folder.
 
-use super::{Context, remote_path};
+use super::{Context, each, remote_path};
+use crate::args::Names;
 use crate::exit::Exit;
+use crate::remote::{OnServer, V1};
 use crate::ui::words;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use gfl_api::v1::{Entry, EntryType};
 
-/// Shows one entry.
-pub(super) async fn run(context: &Context, shown: &str) -> Result<Exit> {
-    let (path, _) = remote_path(shown)?;
+/// Shows entries.
+pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
     let remote = context.remote().await?;
-    let entry = remote
-        .v1("stat")?
-        .entry(&path)
-        .await
-        .with_context(|| format!("cannot stat {shown}"))?;
+    let v1 = remote.v1("stat")?;
+    each(context, names, async |name| one(context, v1, name).await).await
+}
+
+async fn one(context: &Context, v1: &V1, shown: &str) -> Result<Exit> {
+    let (path, _) = remote_path(shown)?;
+    let entry = v1.entry(&path).await.on_server("stat", &path)?;
     if context.ui.is_json() {
         context.ui.data(serde_json::to_string(&entry)?)?;
     } else {

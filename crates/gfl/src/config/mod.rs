@@ -13,6 +13,11 @@ use std::path::{Path, PathBuf};
 
 /// What a v0.1 client talks to when nothing is configured.
 const SERVER_DEFAULT: &str = "http://localhost:8080";
+/// The variable that holds a token, as in v0.1.
+pub(crate) const TOKEN_VAR: &str = "GOFLUX_TOKEN_LITE";
+/// Where a setting is from, in words.
+const FROM_FILE: &str = "from the file";
+const FROM_NOWHERE: &str = "the default";
 /// In the current folder, as v0.1 looked for it. Whoever can write there can name the server.
 const HERE: &str = "config.json";
 /// Bytes of a settings file.
@@ -23,10 +28,14 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) struct Settings {
     /// The server.
     pub(crate) origin: Origin,
+    /// Where its address is from, in words.
+    pub(crate) origin_source: &'static str,
     /// The token, if there is one.
     pub(crate) token: Option<String>,
     /// Where the token is from, in words.
     pub(crate) token_source: &'static str,
+    /// The settings file has a token, which another one stands in front of.
+    pub(crate) is_file_token_unused: bool,
     /// The settings file in use.
     pub(crate) file: Option<PathBuf>,
     /// Things in it that look wrong.
@@ -113,13 +122,23 @@ impl Places {
         }
         match named {
             Some(named) => {
+                let what = match Path::new(named).exists() {
+                    true => "is no settings file",
+                    false => "is not there",
+                };
                 let message =
-                    format!("settings file {named} is not there; name another one with -config");
+                    format!("settings file {named} {what}; name another one with -config");
                 Err(Failed::new(Exit::NotFound, message).into())
             }
             None => Ok(None),
         }
     }
+}
+
+/// The token of the environment, which goes before all others.
+pub(crate) fn env_token() -> Option<String> {
+    let token = std::env::var(TOKEN_VAR).ok()?;
+    Some(token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// Finds server and token. `server` from the command line overrules the file.
@@ -137,33 +156,40 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
             (Some(config.client), warnings)
         }
     };
-    let configured = client
-        .as_ref()
-        .map_or(SERVER_DEFAULT, |client| client.server_url.as_str());
-    let origin = Origin::parse(server.unwrap_or(configured))?;
+    let (configured, origin_source) = match &client {
+        Some(client) => (client.server_url.as_str(), FROM_FILE),
+        None => (SERVER_DEFAULT, FROM_NOWHERE),
+    };
+    let is_in_file = |(_, text): &(_, String)| text.to_lowercase().contains("server_url");
+    let origin_source = match found.as_ref().is_some_and(is_in_file) {
+        true => origin_source,
+        false => FROM_NOWHERE,
+    };
+    let origin_source = server.map_or(origin_source, |_| "from --server");
+    let origin = Origin::parse(server.unwrap_or(configured)).with_context(|| match &found {
+        Some((path, _)) if server.is_none() => path.display().to_string(),
+        _ => "--server".to_owned(),
+    })?;
     let is_configured_one =
         server.is_none() || Origin::parse(configured).is_ok_and(|other| other == origin);
-    let env = std::env::var("GOFLUX_TOKEN_LITE")
-        .ok()
-        .filter(|token| !token.trim().is_empty());
     // A token from the file belongs to the server in the file, and is shown to no other.
     let from_file = client
-        .map(|client| client.token)
+        .map(|client| client.token.trim().to_owned())
         .filter(|token| !token.is_empty() && is_configured_one);
     let from_netrc = || {
         let text = std::fs::read_to_string(places.netrc.as_ref()?).ok()?;
         netrc::password(&text, &origin.host)
     };
-    let (token, token_source) = if let Some(token) = env {
-        (Some(token), "GOFLUX_TOKEN_LITE")
+    let has_file_token = from_file.is_some();
+    let (token, token_source) = if let Some(token) = env_token() {
+        (Some(token), "from the environment (GOFLUX_TOKEN_LITE)")
     } else if let Some(token) = from_file {
-        (Some(token), "the settings file")
+        (Some(token), FROM_FILE)
     } else if let Some(token) = from_netrc() {
-        (Some(token), ".netrc")
+        (Some(token.trim().to_owned()), "from .netrc")
     } else {
-        (None, "nowhere")
+        (None, "none")
     };
-    let token = token.map(|token| token.trim().to_owned());
     let is_here = named.is_none()
         && server.is_none()
         && found
@@ -181,6 +207,8 @@ pub(crate) fn load(places: &Places, named: Option<&str>, server: Option<&str>) -
     }
     Ok(Settings {
         origin,
+        origin_source,
+        is_file_token_unused: has_file_token && token_source != FROM_FILE,
         token,
         token_source,
         file: found.map(|(path, _)| path),

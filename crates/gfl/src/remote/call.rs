@@ -105,9 +105,14 @@ impl Call {
 
     /// Sets a JSON body.
     pub(crate) fn json(self, value: &impl Serialize) -> Self {
+        self.json_as("application/json", value)
+    }
+
+    /// Sets a JSON body of a type of its own.
+    pub(crate) fn json_as(self, content_type: &str, value: &impl Serialize) -> Self {
         // Bodies of gfl-api are plain data, which always serialises.
         let bytes = serde_json::to_vec(value).unwrap_or_default();
-        self.field("content-type", "application/json")
+        self.field("content-type", content_type)
             .body(Body::Full(Bytes::from(bytes)))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of printing; [`crate::ui`] shows the message and the hint, [`crate::exit`] the number.
 
+use gfl_api::FilePath;
 use gfl_api::problem::{Code, Problem};
 use std::fmt;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub(crate) struct Error {
     pub(crate) retry_after: Option<Duration>,
     /// Whether the request may have reached the server.
     is_sent: bool,
+    /// Whether the caller knows that it may be different the next time.
+    is_passing: bool,
     message: String,
     hint: Option<&'static str>,
 }
@@ -56,6 +59,7 @@ impl Error {
             problem: None,
             retry_after: None,
             is_sent: true,
+            is_passing: false,
             message: message.into(),
             hint: None,
         }
@@ -76,6 +80,11 @@ impl Error {
     pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);
         self
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn set_hint(&mut self, hint: &'static str) {
+        self.hint = Some(hint);
     }
 
     /// Replaces what to do when something is there already, for requests that `--overwrite` does not help.
@@ -106,6 +115,7 @@ impl Error {
             problem: problem.map(Box::new),
             retry_after,
             is_sent: true,
+            is_passing: false,
             message,
             hint: hint_of(status, code),
         }
@@ -117,10 +127,18 @@ impl Error {
         Self::from_answer(status, body.as_bytes(), None)
     }
 
+    /// Says that a conflict passes by itself: another request, perhaps an older one of our own, got in between. For
+    /// callers that look at what is there before they try again.
+    pub(crate) fn passing(mut self) -> Self {
+        self.is_passing |= self.code == Code::Conflict;
+        self
+    }
+
     /// Whether the same request may succeed when repeated: lost connections, 408, 429 and 5xx, but not a full disk
     /// and not a storage that takes no writes.
     pub(crate) fn is_transient(&self) -> bool {
         match self.status {
+            _ if self.is_passing => true,
             0 => self.kind == Kind::Network,
             408 | 429 => true,
             507 => false,
@@ -142,9 +160,88 @@ impl Error {
         !self.is_sent || matches!(self.status, 429 | 503)
     }
 
+    /// Whether the token is at fault, whatever it was to be good for.
+    pub(crate) fn is_of_token(&self) -> bool {
+        self.status == 401
+    }
+
+    /// Whether the message is about this path.
+    pub(crate) fn is_about(&self, path: &FilePath) -> bool {
+        self.why(path).is_some()
+    }
+
+    /// What the message says of this path, if it is about it.
+    fn why(&self, path: &FilePath) -> Option<&str> {
+        self.message
+            .strip_prefix(&path.to_string())?
+            .strip_prefix(": ")
+    }
+
     /// What to do about it, if that is known.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         self.hint
+    }
+}
+
+/// Errors in which a path is named once, and said to be the server's. The server begins its messages with the path;
+/// the caller's own words often name it too.
+pub(crate) trait Naming {
+    /// The error for callers whose own words name the path: without it.
+    fn naming(self, path: &FilePath) -> Self;
+    /// The error for callers who name something else, a local file say: `PATH on the server: why`.
+    fn placing(self, path: &FilePath) -> Self;
+}
+
+impl Naming for Error {
+    fn naming(mut self, path: &FilePath) -> Self {
+        if let Some(why) = self.why(path) {
+            self.message = why.to_owned();
+        }
+        self
+    }
+
+    fn placing(mut self, path: &FilePath) -> Self {
+        // A folder on the way may be what is wrong.
+        let mut at = Some(path.clone());
+        while let Some(path) = at.filter(|path| !path.is_root()) {
+            if let Some(why) = self.why(&path) {
+                self.message = format!("{path} on the server: {why}");
+                return self;
+            }
+            at = path.parent();
+        }
+        self
+    }
+}
+
+impl Naming for anyhow::Error {
+    fn naming(mut self, path: &FilePath) -> Self {
+        if let Some(error) = self.downcast_mut::<Error>() {
+            *error = std::mem::replace(error, Error::new(Kind::Refused, "")).naming(path);
+        }
+        self
+    }
+
+    fn placing(mut self, path: &FilePath) -> Self {
+        if let Some(error) = self.downcast_mut::<Error>() {
+            *error = std::mem::replace(error, Error::new(Kind::Refused, "")).placing(path);
+        }
+        self
+    }
+}
+
+/// Puts words around failures on the server.
+pub(crate) trait OnServer<T> {
+    /// `cannot VERB PATH on the server: why`.
+    fn on_server(self, verb: &str, path: &FilePath) -> anyhow::Result<T>;
+}
+
+impl<T, E: Naming + Into<anyhow::Error>> OnServer<T> for std::result::Result<T, E> {
+    fn on_server(self, verb: &str, path: &FilePath) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let error: anyhow::Error = error.naming(path).into();
+            error.context(format!("cannot {verb} {path} on the server"))
+        })
     }
 }
 
@@ -160,6 +257,8 @@ fn kind_of(status: u16, code: Code) -> Kind {
     match (status, code) {
         (_, Code::DigestMismatch | Code::LengthMismatch) => Kind::Integrity,
         (_, Code::Quota | Code::TooLarge | Code::StorageFull) => Kind::Limit,
+        // Refused by the server's disk, not by its tokens.
+        (_, Code::StoragePermission) => Kind::Refused,
         (401 | 403, _) => Kind::Auth,
         (404 | 410, _) => Kind::NotFound,
         (409 | 412, _) => Kind::Conflict,
@@ -174,6 +273,7 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         (401, _) => {
             "set GOFLUX_TOKEN_LITE or run `gfl config HOST:PORT TOKEN`; `gfl-admin create` makes tokens"
         }
+        (_, Code::StoragePermission) => return None,
         (403, _) => {
             "the token lacks a permission; `gfl-admin create -permissions` makes one that has it"
         }
@@ -183,6 +283,7 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         (_, Code::IsADirectory) => {
             "a folder has that name; write it with a / at the end to put something into it"
         }
+        (_, Code::Conflict) => "somebody else changes the same thing at this moment; try again",
         (_, Code::Quota) => "delete something, or ask the server's owner for more room",
         (_, Code::StorageFull) => {
             "the server's disk is full; nothing was lost, run the same command again later"
@@ -255,12 +356,44 @@ mod tests {
     }
 
     #[test]
+    fn only_conflicts_pass_and_only_where_the_caller_says_so() {
+        assert!(!answer(Code::Conflict).is_transient());
+        assert!(answer(Code::Conflict).passing().is_transient());
+        assert!(!answer(Code::AlreadyExists).passing().is_transient());
+    }
+
+    #[test]
     fn overwrite_is_hinted_only_where_it_helps() {
         let exists = || answer(Code::AlreadyExists);
         assert!(exists().hint().is_some_and(|h| h.contains("--overwrite")));
         assert_eq!(exists().hint_if_there("move it").hint(), Some("move it"));
         let other = answer(Code::Quota).hint_if_there("move it");
         assert_ne!(other.hint(), Some("move it"));
+    }
+
+    #[test]
+    fn a_path_is_named_once() {
+        let path = FilePath::parse("docs/a").unwrap();
+        let error = || Error::new(Kind::NotFound, "docs/a: no such file or directory");
+        assert_eq!(
+            error().naming(&path).to_string(),
+            "no such file or directory"
+        );
+        assert_eq!(
+            error().placing(&path).to_string(),
+            "docs/a on the server: no such file or directory"
+        );
+        let parent = Error::new(Kind::Conflict, "docs: is a file").placing(&path);
+        assert_eq!(parent.to_string(), "docs on the server: is a file");
+        let other = Error::new(Kind::NotFound, "docs/a b: no such file").naming(&path);
+        assert_eq!(other.to_string(), "docs/a b: no such file");
+        let said = Err::<(), _>(error()).on_server("list", &path).unwrap_err();
+        assert_eq!(
+            format!("{said:#}"),
+            "cannot list docs/a on the server: no such file or directory"
+        );
+        let inside = anyhow::Error::from(error()).context("outer").naming(&path);
+        assert_eq!(format!("{inside:#}"), "outer: no such file or directory");
     }
 
     #[test]

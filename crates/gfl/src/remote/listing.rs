@@ -66,6 +66,11 @@ impl<'a> Listing<'a> {
         }
     }
 
+    /// The folder.
+    pub(crate) fn dir(&self) -> &FilePath {
+        &self.dir
+    }
+
     /// The next entry.
     pub(crate) async fn next(&mut self) -> Result<Option<Listed>> {
         loop {

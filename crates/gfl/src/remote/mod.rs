@@ -8,6 +8,7 @@ mod bulk;
 mod call;
 mod connection;
 mod error;
+mod leftovers;
 mod listing;
 mod retry;
 pub(crate) mod url;
@@ -16,7 +17,8 @@ mod v1;
 
 pub(crate) use call::{Call, Http, Patience};
 pub(crate) use connection::Answer;
-pub(crate) use error::{Error, Kind};
+pub(crate) use error::{Error, Kind, Naming, OnServer};
+pub(crate) use leftovers::Leftovers;
 pub(crate) use listing::{Listed, Listing};
 pub(crate) use retry::{Attempts, Retries};
 pub(crate) use v0::{CHUNK_BYTES as V0_CHUNK_BYTES, V0};

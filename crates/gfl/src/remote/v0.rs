@@ -82,15 +82,14 @@ impl V0 {
 
     /// The names in a folder.
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<String>> {
-        let body = self
-            .http
-            .retrying(|| Call::get(target("/list", path)))
-            .await?
-            .bytes(LIST_BYTES_MAX)
-            .await?;
-        parse_list(&body).map_err(|error| {
-            Error::protocol(format!("the server's listing cannot be read: {error}"))
-        })
+        let call = || Call::get(target("/list", path));
+        parse(self.http.retrying(call).await?).await
+    }
+
+    /// As [`V0::list`], for a folder that may not be there: such a server answers 500 then, which is no reason to ask
+    /// again.
+    pub(crate) async fn list_once(&self, path: &str) -> Result<Vec<String>> {
+        parse(self.http.send(Call::get(target("/list", path))).await?).await
     }
 
     /// Deletes a file, or a folder with all it holds.
@@ -116,6 +115,12 @@ impl V0 {
             }
         }
     }
+}
+
+async fn parse(listing: Answer) -> Result<Vec<String>> {
+    let body = listing.bytes(LIST_BYTES_MAX).await?;
+    parse_list(&body)
+        .map_err(|error| Error::protocol(format!("the server's listing cannot be read: {error}")))
 }
 
 fn target(endpoint: &str, path: &str) -> String {

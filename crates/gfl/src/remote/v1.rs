@@ -9,8 +9,8 @@ use super::{Answer, Call, Error, Http, Kind, Patience, Result};
 use gfl_api::http::{self as fields, ContentRange};
 use gfl_api::problem::Code;
 use gfl_api::v1::{
-    BatchAnswer, BatchOp, BatchRequest, Capabilities, Entry, ListPage, Me, UploadDone, UploadInfo,
-    VersionList,
+    BatchAnswer, BatchOp, BatchRequest, Capabilities, Entry, ListPage, Me, MetaPatch, UploadDone,
+    UploadInfo, VersionList,
 };
 use gfl_api::{FilePath, Root};
 use http::Method;
@@ -97,6 +97,19 @@ impl V1 {
         }
     }
 
+    /// Sets the time and mode of a file. Returns it as it is then.
+    pub(crate) async fn set_meta(&self, path: &FilePath, meta: FileMeta) -> Result<Entry> {
+        let patch = MetaPatch {
+            mtime: meta.mtime_ns.map(|ns| Some(fields::format_mtime(ns))),
+            mode: meta.mode.map(|mode| Some(fields::format_mode(mode))),
+        };
+        let call = || {
+            Call::new(Method::PATCH, format!("/v1/meta/{}", path.to_url()))
+                .json_as(fields::TYPE_MERGE_PATCH, &patch)
+        };
+        self.http.json(call).await
+    }
+
     /// One page of a folder.
     pub(crate) async fn list_page(
         &self,
@@ -172,10 +185,21 @@ impl V1 {
         }
     }
 
-    /// The versions of a file, or what was deleted from a folder.
+    /// All versions of a file, or all that was deleted from a folder.
     pub(crate) async fn versions(&self, path: &FilePath, is_dir: bool) -> Result<VersionList> {
         let target = versions_target(path, is_dir);
-        self.http.json(|| Call::get(target.clone())).await
+        let mut all = VersionList::default();
+        let mut next = target.clone();
+        loop {
+            let page: VersionList = self.http.json(|| Call::get(next.clone())).await?;
+            all.versions.extend(page.versions);
+            match page.next {
+                Some(cursor) => {
+                    next = format!("{target}?cursor={}", super::url::query_value(&cursor));
+                }
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Brings a kept version back, the newest deleted one unless told which.
@@ -209,12 +233,13 @@ impl V1 {
         parse_json(self.http.send(call).await?).await
     }
 
-    /// Opens an upload, or finds the open one of the same file.
+    /// Opens an upload, or finds the open one of the same file. Without a length the file is what was received when
+    /// it is completed; without a fingerprint nobody finds it again.
     pub(crate) async fn begin_upload(
         &self,
         path: &FilePath,
-        len: u64,
-        fingerprint: &str,
+        len: Option<u64>,
+        fingerprint: Option<&str>,
         meta: FileMeta,
         conditions: Conditions,
     ) -> Result<UploadInfo> {
@@ -231,8 +256,8 @@ impl V1 {
                     conditions,
                 )
                 .field(fields::UPLOAD_COMPLETE, "?0")
-                .field(fields::UPLOAD_LENGTH, len.to_string())
-                .field(fields::GFL_FINGERPRINT, fingerprint)
+                .field_if(fields::UPLOAD_LENGTH, len.map(|len| len.to_string()))
+                .field_if(fields::GFL_FINGERPRINT, fingerprint)
             })
             .await
     }
@@ -242,27 +267,31 @@ impl V1 {
         self.http.json(|| Call::get(upload_target(id))).await
     }
 
-    /// One part, once.
+    /// Has the server write what it received of an upload. Says how many bytes from the start it has then; ends
+    /// requests that still send.
+    pub(crate) async fn checkpoint_upload(&self, id: &str) -> Result<u64> {
+        let call = || Call::new(Method::HEAD, upload_target(id)).patience(Patience::Long);
+        let answer = self.http.retrying(call).await?;
+        let offset = offset_of(&answer);
+        offset.ok_or_else(|| Error::protocol("the server told no offset"))
+    }
+
+    /// One part, once. Returns how many bytes from the start are on the server's disk.
     pub(crate) async fn put_part(
         &self,
         id: &str,
         range: Range<u64>,
-        total: u64,
+        total: Option<u64>,
         body: Body,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let call = Call::new(Method::PUT, upload_target(id))
-            .field(
-                "content-range",
-                ContentRange::of(range, Some(total)).to_string(),
-            )
+            .field("content-range", ContentRange::of(range, total).to_string())
             .field("content-type", fields::TYPE_OCTETS)
             .body(body);
-        self.http
-            .send(call)
-            .await?
-            .bytes(SMALL_BYTES_MAX)
-            .await
-            .map(drop)
+        let answer = self.http.send(call).await?;
+        let offset = offset_of(&answer);
+        answer.bytes(SMALL_BYTES_MAX).await?;
+        Ok(offset)
     }
 
     /// Makes the new version out of all parts.
@@ -311,9 +340,7 @@ impl V1 {
                         total: Some(total),
                     }) => (range, total),
                     _ => {
-                        return Err(Error::protocol(format!(
-                            "{path}: the server sent a part without its place"
-                        )));
+                        return Err(Error::protocol("the server sent a part without its place"));
                     }
                 }
             }
@@ -321,20 +348,17 @@ impl V1 {
                 let len = answer
                     .header("content-length")
                     .and_then(|text| text.parse().ok());
-                let len = len
-                    .ok_or_else(|| Error::protocol(format!("{path}: the server told no length")))?;
+                let len = len.ok_or_else(|| Error::protocol("the server told no length"))?;
                 (0..len, len)
             }
             status => {
-                return Err(Error::protocol(format!(
-                    "{path}: the server answered {status}"
-                )));
+                return Err(Error::protocol(format!("the server answered {status}")));
             }
         };
         if range.as_ref().is_some_and(|range| *range != got) {
-            return Err(Error::protocol(format!(
-                "{path}: the server sent another part than asked for"
-            )));
+            return Err(Error::protocol(
+                "the server sent another part than asked for",
+            ));
         }
         Ok(Part {
             range: got,
@@ -353,6 +377,10 @@ impl V1 {
             .await
             .map(drop)
     }
+}
+
+fn offset_of(answer: &Answer) -> Option<u64> {
+    answer.header(fields::UPLOAD_OFFSET)?.parse().ok()
 }
 
 fn with_meta(call: Call, meta: FileMeta, b3: Option<Root>, conditions: Conditions) -> Call {
@@ -379,7 +407,7 @@ fn versions_target(path: &FilePath, is_dir: bool) -> String {
     format!("/v1/versions/{}{slash}", path.to_url())
 }
 
-fn upload_target(id: &str) -> String {
+pub(super) fn upload_target(id: &str) -> String {
     format!(
         "/v1/uploads/{}",
         super::url::query_value(id).replace('/', "%2F")

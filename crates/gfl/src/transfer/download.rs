@@ -5,9 +5,10 @@
 
 use super::partial::{Content, Partial};
 use super::ranges::Run;
+use super::read::hash_open;
 use super::{Transfer, blocking};
 use crate::exit::{Exit, Failed};
-use crate::local::dest::Place;
+use crate::local::dest::{Place, There, apply_meta};
 use crate::remote::{Error, Kind};
 use crate::ui::words;
 use anyhow::{Context, Result};
@@ -29,6 +30,8 @@ pub(crate) struct Downloaded {
     pub(crate) b3: Root,
     /// Whether the server could say what it should be.
     pub(crate) is_verified: bool,
+    /// It was here already and nothing was fetched.
+    pub(crate) is_unchanged: bool,
 }
 
 /// Why an attempt at a whole file ended without one.
@@ -48,11 +51,17 @@ impl Transfer<'_> {
         place: &Place,
         durable: bool,
     ) -> Result<Downloaded> {
+        if let Some(same) = self.has_here(entry, place).await? {
+            self.tally.unchanged(1);
+            self.tally.settle();
+            self.ui.progress().advance(same.size);
+            return Ok(same);
+        }
         let mut entry = entry.clone();
         for _ in 0..=RESTARTS_MAX {
             match self.attempt(remote, &entry, place, durable).await? {
                 Ok(done) => {
-                    self.tally.done(done.size);
+                    self.finished(done.size);
                     return Ok(done);
                 }
                 Err(Again::Changed) => self
@@ -66,6 +75,37 @@ impl Transfer<'_> {
         }
         let message = "it keeps changing on the server; try again later";
         Err(Failed::new(Exit::Conflict, message).into())
+    }
+
+    /// The file that is at the place, if it has this very content. It has its time and mode too then.
+    async fn has_here(&self, entry: &Entry, place: &Place) -> Result<Option<Downloaded>> {
+        let (false, Some(expected)) = (self.options.force, expected_root(entry)) else {
+            return Ok(None);
+        };
+        let (len, pieces) = (entry.size, self.pieces.clone());
+        let (place, entry) = (place.clone(), entry.clone());
+        let looking = blocking(move || -> std::io::Result<bool> {
+            if !matches!(place.there()?, Some(There::File { size, .. }) if size == len) {
+                return Ok(false);
+            }
+            let Some(file) = place.open_existing("")? else {
+                return Ok(false);
+            };
+            let is_same = hash_open(file.try_clone()?, &pieces)? == expected;
+            if is_same {
+                // Time and permissions that this disk cannot hold are no reason to fetch it again.
+                let _ = apply_meta(&file, mtime_of(&entry), mode_of(&entry));
+            }
+            Ok(is_same)
+        });
+        // What cannot be read can still be replaced.
+        let is_same = looking.await?.unwrap_or(false);
+        Ok(is_same.then_some(Downloaded {
+            size: len,
+            b3: expected,
+            is_verified: true,
+            is_unchanged: true,
+        }))
     }
 
     async fn attempt(
@@ -114,12 +154,9 @@ impl Transfer<'_> {
             if is_resumed {
                 return Ok(Err(Again::Damaged));
             }
-            return Err(damaged(remote, b3, expected));
+            return Err(damaged(b3, expected));
         }
-        let (mtime, mode) = (
-            entry.mtime.as_deref().and_then(parse_mtime),
-            entry.mode.as_deref().and_then(parse_mode),
-        );
+        let (mtime, mode) = (mtime_of(entry), mode_of(entry));
         blocking(move || partial.publish(mtime, mode, durable))
             .await?
             .with_context(|| format!("cannot write {}", place.shown().display()))?;
@@ -127,8 +164,17 @@ impl Transfer<'_> {
             size: content.len,
             b3,
             is_verified: expected.is_some(),
+            is_unchanged: false,
         }))
     }
+}
+
+fn mtime_of(entry: &Entry) -> Option<i64> {
+    entry.mtime.as_deref().and_then(parse_mtime)
+}
+
+fn mode_of(entry: &Entry) -> Option<u32> {
+    entry.mode.as_deref().and_then(parse_mode)
 }
 
 /// The tag that names the content exactly, if there is one.
@@ -144,13 +190,8 @@ pub(super) fn expected_root(entry: &Entry) -> Option<Root> {
     told.or_else(|| entry.etag.as_deref().and_then(Root::parse_etag))
 }
 
-pub(super) fn changed(remote: &FilePath) -> anyhow::Error {
-    Error::from_answer(
-        412,
-        format!("{remote} changed on the server").as_bytes(),
-        None,
-    )
-    .into()
+pub(super) fn changed() -> anyhow::Error {
+    Error::from_answer(412, b"it changed on the server", None).into()
 }
 
 fn is_changed(error: &anyhow::Error) -> bool {
@@ -163,13 +204,11 @@ fn is_changed(error: &anyhow::Error) -> bool {
     })
 }
 
-pub(super) fn damaged(remote: &FilePath, got: Root, wanted: Option<Root>) -> anyhow::Error {
+pub(super) fn damaged(got: Root, wanted: Option<Root>) -> anyhow::Error {
     let wanted = wanted.map_or_else(|| "unknown".to_owned(), |root| root.to_string());
     Error::new(
         Kind::Integrity,
-        format!(
-            "{remote}: the bytes that arrived are not the file's (got {got}, expected {wanted})"
-        ),
+        format!("the bytes that arrived are not the file's (got {got}, expected {wanted})"),
     )
     .with_hint("get it again; if this repeats, check memory and disks of both machines")
     .into()

@@ -1,13 +1,13 @@
 //! A folder from the server: listed page by page, compared with what is here, small files many in one request, large
 //! ones by ranges. Names from the server are parsed before they get here and can only lead below the target.
 
-use super::put_folder::is_same_time;
+use super::compare::is_same_time;
 use super::small_get::SmallGet;
 use super::{Transfer, blocking};
 use crate::exit::Exit;
 use crate::local::dest::{There, Tree};
 use crate::local::pieces::Pieces;
-use crate::remote::{Listed, Listing};
+use crate::remote::{Listed, Listing, Naming, OnServer};
 use anyhow::{Context, Result};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
@@ -43,8 +43,17 @@ struct Queues {
 #[derive(Default)]
 struct Looked {
     wanted: Vec<Wanted>,
-    skipped: u64,
-    failed: Vec<(FilePath, String)>,
+    unchanged: u64,
+    existing: u64,
+    failed: Vec<(FilePath, anyhow::Error)>,
+}
+
+/// What is to become of an entry.
+enum Judged {
+    Made,
+    Wanted,
+    Unchanged,
+    Existing,
 }
 
 /// What decides whether a file is fetched.
@@ -102,10 +111,7 @@ impl Transfer<'_> {
         loop {
             let mut some = Vec::with_capacity(ENTRIES_PER_LOOK);
             while some.len() < ENTRIES_PER_LOOK
-                && let Some(listed) = listing
-                    .next()
-                    .await
-                    .context("cannot list the server's folder")?
+                && let Some(listed) = listing.next().await.on_server("list", remote)?
             {
                 some.push(listed);
             }
@@ -130,12 +136,12 @@ impl Transfer<'_> {
 
     async fn sort_in(&self, looked: Looked, queues: &Queues) {
         for (path, why) in looked.failed {
-            self.ui.warn(format!("{path}: {why}"));
+            self.ui
+                .warn(format_args!("download of {path} failed: {why:#}"));
             self.tally.fail(Exit::Failure);
         }
-        for _ in 0..looked.skipped {
-            self.tally.skip();
-        }
+        self.tally.unchanged(looked.unchanged);
+        self.tally.existing(looked.existing);
         for wanted in looked.wanted {
             let size = wanted.listed.entry.size;
             self.tally.set_out();
@@ -175,15 +181,29 @@ impl Transfer<'_> {
         match fetched {
             Ok(done) => {
                 if !done.is_verified {
-                    self.ui.note(format!(
-                        "{path}: the server has not hashed it yet, only its size was compared"
-                    ));
+                    self.tell_unverified(path);
                 }
                 self.ui.detail(format!("{path} ({} bytes)", done.size));
             }
-            Err(error) => self.set_aside(path.as_str(), error)?,
+            Err(error) => self.set_aside_download(path, error)?,
         }
         Ok(())
+    }
+
+    /// Reports a file that could not be fetched, or ends everything if no other file can fare better.
+    pub(crate) fn set_aside_download(&self, path: &FilePath, error: anyhow::Error) -> Result<()> {
+        self.set_aside(
+            error
+                .naming(path)
+                .context(format!("download of {path} failed")),
+        )
+    }
+
+    /// Says that a file could not be compared with anything.
+    pub(crate) fn tell_unverified(&self, path: &FilePath) {
+        let text =
+            format_args!("{path}: the server has not hashed it yet, only its size was compared");
+        self.ui.note_of_many(self.tally.leave_unverified(), text);
     }
 }
 
@@ -193,11 +213,9 @@ fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Loo
     let mut tree = match Tree::named(&root) {
         Ok(tree) => tree,
         Err(error) => {
-            let why = error.to_string();
-            looked.failed = some
-                .into_iter()
-                .map(|listed| (listed.path, why.clone()))
-                .collect();
+            let why = format!("cannot write to {}: {error}", root.display());
+            let each = |listed: Listed| (listed.path, anyhow::anyhow!(why.clone()));
+            looked.failed = some.into_iter().map(each).collect();
             return looked;
         }
     };
@@ -206,60 +224,59 @@ fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Loo
             continue;
         };
         let judged = match listed.entry.kind {
-            EntryType::Dir => tree.make(&below).map(|()| None),
-            EntryType::File => is_wanted(&mut tree, &below, &listed, rule).map(Some),
-            EntryType::Other => Err(std::io::Error::other(
-                "neither file nor folder; a newer gfl may know it",
+            EntryType::Dir => tree.make(&below).map(|()| Judged::Made).map_err(Into::into),
+            EntryType::File => judge(&mut tree, &below, &listed, rule),
+            EntryType::Other => Err(anyhow::anyhow!(
+                "it is neither file nor folder; a newer gfl may know it"
             )),
         };
         match judged {
-            Ok(None) => {}
-            Ok(Some(true)) => looked.wanted.push(Wanted { listed, below }),
-            Ok(Some(false)) => looked.skipped += 1,
-            Err(error) => looked.failed.push((listed.path, error.to_string())),
+            Ok(Judged::Made) => {}
+            Ok(Judged::Wanted) => looked.wanted.push(Wanted { listed, below }),
+            Ok(Judged::Unchanged) => looked.unchanged += 1,
+            Ok(Judged::Existing) => looked.existing += 1,
+            Err(error) => looked.failed.push((listed.path, error)),
         }
     }
     looked
 }
 
-fn is_wanted(
-    tree: &mut Tree,
-    below: &FilePath,
-    listed: &Listed,
-    rule: &Rule,
-) -> std::io::Result<bool> {
+fn judge(tree: &mut Tree, below: &FilePath, listed: &Listed, rule: &Rule) -> Result<Judged> {
     let place = tree.place(below)?;
-    let Some(there) = place.there()? else {
-        return Ok(true);
-    };
-    if rule.no_clobber {
-        return Ok(false);
-    }
-    let There::File { size, mtime_ns } = there else {
-        return match there {
-            There::Dir => Err(std::io::Error::other("a folder is in the way")),
-            // A symlink or the like is replaced, never written through.
-            _ => Ok(true),
-        };
+    let cannot = || format!("cannot write {}", place.shown().display());
+    let (size, mtime_ns) = match place.there().with_context(cannot)? {
+        None => return Ok(Judged::Wanted),
+        Some(_) if rule.no_clobber => return Ok(Judged::Existing),
+        Some(There::File { size, mtime_ns }) => (size, mtime_ns),
+        Some(There::Dir) => return Err(anyhow::anyhow!("a folder is in the way").context(cannot())),
+        // A symlink or the like is replaced, never written through.
+        Some(There::Other) => return Ok(Judged::Wanted),
     };
     if rule.force || size != listed.entry.size {
-        return Ok(true);
+        return Ok(Judged::Wanted);
     }
-    if !rule.checksum {
-        return Ok(!listed
+    let is_same = if rule.checksum {
+        let theirs = listed
+            .entry
+            .b3
+            .as_deref()
+            .and_then(|text| text.parse().ok());
+        let Some(file) = place.open_existing("").with_context(cannot)? else {
+            return Ok(Judged::Wanted);
+        };
+        let ours = super::read::hash_open(file, &rule.pieces)
+            .with_context(|| format!("cannot read {}", place.shown().display()))?;
+        theirs == Some(ours)
+    } else {
+        listed
             .mtime_ns()
-            .is_some_and(|theirs| is_same_time(theirs, mtime_ns)));
-    }
-    let theirs = listed
-        .entry
-        .b3
-        .as_deref()
-        .and_then(|text| text.parse().ok());
-    let Some(file) = place.open_existing("")? else {
-        return Ok(true);
+            .is_some_and(|theirs| is_same_time(theirs, mtime_ns))
     };
-    let ours = super::read::hash_open(file, &rule.pieces)?;
-    Ok(theirs != Some(ours))
+    Ok(if is_same {
+        Judged::Unchanged
+    } else {
+        Judged::Wanted
+    })
 }
 
 /// A path below a folder, without the folder.
@@ -318,17 +335,22 @@ mod tests {
         let remote = FilePath::parse("r").unwrap();
         let count = |rule: &Rule| {
             let looked = look(dir.path().to_owned(), &remote, some(), rule);
-            (looked.wanted.len(), looked.skipped, looked.failed.len())
+            (
+                looked.wanted.len(),
+                looked.unchanged,
+                looked.existing,
+                looked.failed.len(),
+            )
         };
-        assert_eq!(count(&rule), (3, 1, 1));
+        assert_eq!(count(&rule), (3, 1, 0, 1));
         rule.force = true;
-        assert_eq!(count(&rule), (4, 0, 1));
+        assert_eq!(count(&rule), (4, 0, 0, 1));
         rule = Rule {
             no_clobber: true,
             force: false,
             ..rule
         };
-        assert_eq!(count(&rule), (1, 4, 0));
+        assert_eq!(count(&rule), (1, 0, 4, 0));
     }
 
     #[test]

@@ -5,7 +5,9 @@
 //! has been written down.
 
 mod bare;
-pub(crate) mod download;
+mod compare;
+mod download;
+mod from_stdin;
 pub(crate) mod get_folder;
 mod partial;
 pub(crate) mod put_folder;
@@ -16,10 +18,13 @@ mod small_get;
 mod small_put;
 mod sum;
 mod tally;
-mod to_stdout;
+mod to_stream;
 pub(crate) mod upload;
 
+pub(crate) use download::Downloaded;
 pub(crate) use tally::Tally;
+pub(crate) use to_stream::Stream;
+pub(crate) use upload::Sent;
 
 use crate::local::pieces::Pieces;
 use crate::remote::{Conditions, V1};
@@ -65,6 +70,12 @@ impl<'a> Transfer<'a> {
             tally: Arc::default(),
             pieces: Pieces::default(),
         }
+    }
+
+    /// A file of so many bytes is done.
+    fn finished(&self, bytes: u64) {
+        self.tally.done(bytes);
+        self.ui.progress().file_done();
     }
 
     /// What must hold at the target of an upload.

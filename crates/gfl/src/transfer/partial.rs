@@ -102,6 +102,11 @@ impl Partial {
         ))
     }
 
+    /// Where the file goes, as the user would write it.
+    pub(crate) fn shown(&self) -> std::path::PathBuf {
+        self.notes.place.shown()
+    }
+
     /// The file, for writing parts.
     pub(crate) fn file(&self) -> Arc<File> {
         Arc::clone(&self.notes.file)

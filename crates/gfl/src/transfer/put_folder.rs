@@ -2,17 +2,17 @@
 //! stand in memory, and sorted by size into the way each file is sent best.
 
 use super::bare::Bare;
-use super::read::hash_local;
+use super::compare::{Glance, glance};
 use super::small_put::SmallFile;
+use super::upload::Sent;
 use super::{Transfer, blocking};
 use crate::exit::Exit;
-use crate::local::Stamp;
 use crate::local::walk::{Found, Walk, order};
-use crate::remote::{Error, Kind, Listed, Listing};
+use crate::remote::{Error, Kind, Listed, Listing, Naming, OnServer};
 use anyhow::{Context, Result, bail};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
-use gfl_api::v1::{BatchOp, BatchVerb, EntryType};
+use gfl_api::v1::{BatchOp, BatchVerb, Entry, EntryType};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{Mutex, mpsc};
@@ -31,6 +31,8 @@ const DIRS_PER_REQUEST: usize = 500;
 pub(super) struct Item {
     pub(super) local: PathBuf,
     pub(super) remote: FilePath,
+    /// What the server has there, if that must be compared.
+    pub(super) there: Option<Entry>,
 }
 
 /// Where the sorted entries go.
@@ -44,8 +46,7 @@ struct Queues {
 impl Transfer<'_> {
     /// Sends a folder. Files that fail by themselves are reported and counted; what makes all others fail too ends it.
     pub(crate) async fn put_folder(&self, local: &Path, remote: &FilePath) -> Result<()> {
-        let walk = Walk::new(local, self.options.follow)
-            .with_context(|| format!("cannot read {}", local.display()))?;
+        let walk = Walk::new(local, self.options.follow).context("cannot read it")?;
         let before = self.tally.open.load(Relaxed);
         let (found, mut finds) = mpsc::channel(QUEUED);
         let walking =
@@ -87,16 +88,32 @@ impl Transfer<'_> {
                     let path = remote.join_path(&path)?;
                     queues.make(bare.pass(&path)).await;
                     bare.fill();
-                    let listed = there.find(&path).await?;
-                    if self.is_wanted(&local, stamp, listed.as_ref()).await {
-                        self.tally.set_out();
-                        self.ui.progress().expect(stamp.size);
-                        queues
-                            .take(self.v1.capabilities.has("bulk"), path, local, stamp)
-                            .await;
-                    } else {
-                        self.tally.skip();
-                    }
+                    let entry = there.find(&path).await?.map(|listed| listed.entry);
+                    let there = match glance(&self.options, &stamp, entry.as_ref()) {
+                        Glance::Same => {
+                            self.tally.unchanged(1);
+                            continue;
+                        }
+                        Glance::Existing => {
+                            self.tally.existing(1);
+                            continue;
+                        }
+                        Glance::Send => None,
+                        // To send a small one costs less than to ask about it.
+                        Glance::Unsure => {
+                            entry.filter(|_| self.options.checksum || stamp.size > SMALL_BYTES_MAX)
+                        }
+                    };
+                    self.tally.set_out();
+                    self.ui.progress().expect(stamp.size);
+                    let item = Item {
+                        local,
+                        remote: path,
+                        there,
+                    };
+                    queues
+                        .take(self.v1.capabilities.has("bulk"), item, stamp.size)
+                        .await;
                 }
                 Found::Dir { path } => {
                     let path = remote.join_path(&path)?;
@@ -108,12 +125,12 @@ impl Transfer<'_> {
                     bare.enter(path, is_there);
                 }
                 Found::Left { local, what } => {
-                    self.ui
-                        .note(format!("{}: left out, {what}", local.display()));
-                    self.tally.skip();
+                    let text = format_args!("{}: left out, {what}", local.display());
+                    self.ui.note_of_many(self.tally.leave_out(), text);
                 }
                 Found::Failed { local, why } => {
-                    self.ui.warn(format!("{}: {why}", local.display()));
+                    self.ui
+                        .warn(format_args!("cannot read {}: {why}", local.display()));
                     self.tally.fail(Exit::Failure);
                 }
             }
@@ -125,7 +142,10 @@ impl Transfer<'_> {
     /// The server's side, and whether the folder is there. Nobody asks when everything is sent anyway.
     async fn beside(&self, remote: &FilePath) -> Result<(Beside<'_>, bool)> {
         let entry = if !self.options.force || self.options.no_clobber {
-            self.v1.entry_if_any(remote).await?
+            self.v1
+                .entry_if_any(remote)
+                .await
+                .on_server("look at", remote)?
         } else {
             None
         };
@@ -142,35 +162,6 @@ impl Transfer<'_> {
             next: None,
         };
         Ok((beside, is_dir || remote.is_root()))
-    }
-
-    async fn is_wanted(&self, local: &Path, stamp: Stamp, listed: Option<&Listed>) -> bool {
-        let Some(listed) = listed.filter(|listed| !listed.is_dir()) else {
-            return true;
-        };
-        if self.options.no_clobber || self.options.force {
-            return !self.options.no_clobber;
-        }
-        if listed.entry.size != stamp.size {
-            return true;
-        }
-        if !self.options.checksum {
-            return !listed
-                .mtime_ns()
-                .is_some_and(|theirs| is_same_time(theirs, stamp.mtime_ns));
-        }
-        match (
-            listed
-                .entry
-                .b3
-                .as_deref()
-                .and_then(|text| text.parse().ok()),
-            hash_local(local, &self.pieces).await,
-        ) {
-            (Some(theirs), Ok(ours)) => ours != theirs,
-            // Sending it says what is wrong with it.
-            _ => true,
-        }
     }
 
     async fn send_medium(&self, queue: &Mutex<mpsc::Receiver<Item>>) -> Result<()> {
@@ -191,26 +182,42 @@ impl Transfer<'_> {
     /// Sends one file. A failure that concerns only this file is reported, and the others go on.
     pub(super) async fn send_item(&self, item: &Item) -> Result<()> {
         self.ui.progress().say(item.remote.as_str());
-        match self.upload(&item.local, &item.remote).await {
-            Ok(done) => self
-                .ui
-                .detail(format!("{} ({} bytes)", item.remote, done.size)),
-            Err(error) => self.set_aside(&item.local.display().to_string(), error)?,
+        let Item {
+            local,
+            remote,
+            there,
+        } = item;
+        match self.upload(local, remote, there.as_ref()).await {
+            Ok(Sent::Done(done)) => self.ui.detail(format!("{remote} ({} bytes)", done.size)),
+            Ok(Sent::Unchanged(_)) => self.ui.detail(format!("{remote} (unchanged)")),
+            Ok(Sent::Existing) => self.ui.detail(format!("{remote} (exists on the server)")),
+            Err(error) => self.set_aside_upload(local, remote, error)?,
         }
         Ok(())
     }
 
-    /// Reports a failed file, or ends everything if no other file can fare better.
-    pub(super) fn set_aside(&self, what: &str, error: anyhow::Error) -> Result<()> {
+    /// Reports a file that could not be sent, or ends everything if no other file can fare better.
+    pub(crate) fn set_aside_upload(
+        &self,
+        local: &Path,
+        remote: &FilePath,
+        error: anyhow::Error,
+    ) -> Result<()> {
+        let what = format!("upload of {} failed", local.display());
+        self.set_aside(error.placing(remote).context(what))
+    }
+
+    /// Reports what failed, or ends everything if nothing else can fare better.
+    pub(crate) fn set_aside(&self, error: anyhow::Error) -> Result<()> {
         let kind = error.downcast_ref::<Error>().map(|error| error.kind);
         if matches!(kind, Some(Kind::Auth | Kind::Network | Kind::Limit))
             || Exit::of(&error) == Exit::Limit
         {
-            return Err(error.context(what.to_owned()));
+            return Err(error);
         }
-        self.tally.open.fetch_sub(1, Relaxed);
+        self.tally.settle();
         self.tally.fail(Exit::of(&error));
-        self.ui.warn(format!("{what}: {error:#}"));
+        self.ui.warn(format_args!("{error:#}"));
         Ok(())
     }
 
@@ -235,10 +242,9 @@ impl Transfer<'_> {
             {
                 // Settled below like a file that set out.
                 self.tally.set_out();
-                self.set_aside(
-                    dir.as_str(),
-                    Error::from_problem(result.status, result.problem.as_ref()).into(),
-                )?;
+                let error = Error::from_problem(result.status, result.problem.as_ref());
+                let error = anyhow::Error::from(error.naming(dir));
+                self.set_aside(error.context(format!("cannot make {dir} on the server")))?;
             }
             dirs.clear();
         }
@@ -271,19 +277,17 @@ impl Queues {
     }
 
     /// Puts a file where its size belongs. A closed queue means that its end failed, which ends everything.
-    async fn take(&self, has_bulk: bool, remote: FilePath, local: PathBuf, stamp: Stamp) {
-        match stamp.size {
-            0..=SMALL_BYTES_MAX if has_bulk => {
-                let _ = self
-                    .small
-                    .send(SmallFile::new(local, remote, stamp.size))
-                    .await;
+    async fn take(&self, has_bulk: bool, item: Item, size: u64) {
+        match size {
+            0..=SMALL_BYTES_MAX if has_bulk && item.there.is_none() => {
+                let Item { local, remote, .. } = item;
+                let _ = self.small.send(SmallFile::new(local, remote, size)).await;
             }
             0..=MEDIUM_BYTES_MAX => {
-                let _ = self.medium.send(Item { local, remote }).await;
+                let _ = self.medium.send(item).await;
             }
             _ => {
-                let _ = self.large.send(Item { local, remote }).await;
+                let _ = self.large.send(item).await;
             }
         }
     }
@@ -300,11 +304,8 @@ impl Beside<'_> {
     async fn find(&mut self, path: &FilePath) -> Result<Option<Listed>> {
         loop {
             if self.next.is_none() {
-                self.next = self
-                    .listing
-                    .next()
-                    .await
-                    .context("cannot list the server's folder")?;
+                let next = self.listing.next().await;
+                self.next = next.on_server("list", self.listing.dir())?;
             }
             let Some(next) = &self.next else {
                 return Ok(None);
@@ -314,32 +315,6 @@ impl Beside<'_> {
                 std::cmp::Ordering::Equal => return Ok(self.next.take()),
                 std::cmp::Ordering::Greater => return Ok(None),
             }
-        }
-    }
-}
-
-/// Whether two times are the same, where one side may keep only whole seconds.
-pub(super) fn is_same_time(a: i64, b: i64) -> bool {
-    const SECOND: i64 = 1_000_000_000;
-    let is_whole = a.rem_euclid(SECOND) == 0 || b.rem_euclid(SECOND) == 0;
-    a == b || (is_whole && a.div_euclid(SECOND) == b.div_euclid(SECOND))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times() {
-        for (a, b, same) in [
-            (5, 5, true),
-            (5, 6, false),
-            (1_000_000_000, 1_999_999_999, true),
-            (1_000_000_001, 1_999_999_999, false),
-            (-1, -1_000_000_000, true),
-            (0, 1_000_000_000, false),
-        ] {
-            assert_eq!(is_same_time(a, b), same, "{a} {b}");
         }
     }
 }

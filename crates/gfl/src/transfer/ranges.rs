@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
             .get(self.remote, range, self.content.etag.as_deref())
             .await?;
         if part.total != self.content.len || part.range.end != end {
-            return Err(changed(self.remote));
+            return Err(changed());
         }
         if let Ok(mut told) = self.told.lock() {
             *told = told.or(part.b3);
@@ -183,7 +183,7 @@ impl<'a> Run<'a> {
             .tally
             .moved_bytes
             .fetch_add(moved.load(Relaxed), Relaxed);
-        result.with_context(|| format!("cannot write {}", self.remote))?;
+        result.with_context(|| format!("cannot write {}", self.partial.shown().display()))?;
         Ok(read?)
     }
 

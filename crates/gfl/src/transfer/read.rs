@@ -1,16 +1,12 @@
 //! Reading what is sent: piece by piece, hashed on the way, on threads of their own.
 
-use super::blocking;
 use super::sum::{FileSum, PartHasher};
 use crate::local::pieces::{PIECE_BYTES, Pieces};
 use crate::local::{Source, Stamp};
 use crate::remote::body::{Broken, Feed};
-use anyhow::{Context, Result};
-use bytes::Bytes;
 use gfl_api::Root;
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
 
 /// Reads a range piece by piece, hashes it if there is a hasher, and sends it as long as somebody takes it.
 pub(super) fn send_range(
@@ -48,28 +44,7 @@ pub(super) fn send_range(
     Ok(hasher)
 }
 
-pub(super) fn read_stdin(pieces: &Pieces, feed: &Feed) -> std::io::Result<Root> {
-    use std::io::Read;
-    let mut stdin = std::io::stdin().lock();
-    let mut hasher = gfl_api::tree::TreeHasher::new();
-    loop {
-        let mut got = 0;
-        let piece: Bytes = pieces.with(PIECE_BYTES, |buf| {
-            got = stdin.read(buf)?;
-            Ok(())
-        })?;
-        if got == 0 {
-            return Ok(hasher.finish(|_, _| {}));
-        }
-        let piece = piece.slice(..got);
-        hasher.update(&piece, |_, _| {});
-        if feed.blocking_send(Ok(piece)).is_err() {
-            return Err(std::io::Error::other("the connection is gone"));
-        }
-    }
-}
-
-/// The root of a file that is small enough to be read twice.
+/// The root of an open file.
 pub(super) fn hash_file(source: &Source, pieces: &Pieces) -> std::io::Result<Root> {
     let hasher = send_range(
         &source.file,
@@ -86,18 +61,7 @@ pub(super) fn hash_file(source: &Source, pieces: &Pieces) -> std::io::Result<Roo
         .ok_or_else(|| std::io::Error::other("the file could not be hashed"))
 }
 
-/// The BLAKE3 root of a local file, for comparing.
-pub(super) async fn hash_local(local: &Path, pieces: &Pieces) -> Result<Root> {
-    let (local, pieces) = (local.to_owned(), pieces.clone());
-    let shown = local.display().to_string();
-    let hashing =
-        blocking(move || Source::open(&local).and_then(|source| hash_file(&source, &pieces)));
-    hashing
-        .await?
-        .with_context(|| format!("cannot read {shown}"))
-}
-
-/// The BLAKE3 root of an open file.
+/// The root of an open file, from its beginning.
 pub(super) fn hash_open(file: File, pieces: &Pieces) -> std::io::Result<Root> {
     let stamp = Stamp::now(&file)?;
     hash_file(&Source { file, stamp }, pieces)

@@ -3,17 +3,23 @@
 
 use super::read::send_range;
 use super::sum::{FileSum, PartHasher};
+use super::upload::{Again, check};
 use super::{Transfer, blocking};
+use crate::exit::{Exit, Failed};
 use crate::local::Source;
 use crate::remote::Error;
 use crate::remote::body::Body;
 use anyhow::{Context, Result};
 use gfl_api::problem::Code;
-use gfl_api::v1::UploadInfo;
-use gfl_api::{RangeSet, plan};
+use gfl_api::v1::{UploadDone, UploadInfo, UploadState};
+use gfl_api::{RangeSet, Root, plan};
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
+
+/// How often a server may have forgotten parts it had taken.
+const REFILLS_MAX: u32 = 3;
 
 /// One session on its way.
 pub(super) struct Session<'a> {
@@ -24,7 +30,21 @@ pub(super) struct Session<'a> {
     pub(super) have: RangeSet,
     pub(super) queue: Mutex<std::vec::IntoIter<Range<u64>>>,
     pub(super) sum: Mutex<FileSum>,
+    /// The server held bytes that this run did not send.
+    pub(super) is_shared: AtomicBool,
 }
+
+/// The session ended while we were at it, and not by becoming the file.
+#[derive(Debug)]
+struct Ended;
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the upload was ended on the server")
+    }
+}
+
+impl std::error::Error for Ended {}
 
 impl Session<'_> {
     /// Takes parts until none is left.
@@ -57,10 +77,10 @@ impl Session<'_> {
             let putting = self
                 .transfer
                 .v1
-                .put_part(self.id, gap.clone(), self.len, body);
+                .put_part(self.id, gap.clone(), Some(self.len), body);
             let (read, put) = tokio::join!(reading, putting);
             hasher = read?
-                .context("cannot read the file")?
+                .context("cannot read it")?
                 .context("a part was not hashed")?;
             self.transfer
                 .tally
@@ -68,7 +88,7 @@ impl Session<'_> {
                 .fetch_add(gauge.sent(), Relaxed);
             at = gap.end;
             match put {
-                Ok(()) => progress.advance(gap.end - gap.start),
+                Ok(_) => progress.advance(gap.end - gap.start),
                 Err(error) => failed.push((gap, error, gauge.sent())),
             }
         }
@@ -94,11 +114,13 @@ impl Session<'_> {
                 match overlapping(&error) {
                     // A half-received range is no failure: the answer says what is there already.
                     Some(have) if have.iter().any(|have| missing.overlaps(have)) => {
+                        self.is_shared.store(true, Relaxed);
                         have.iter().for_each(|have| missing.remove(have));
                     }
                     _ => {
-                        http.pause(&mut attempts, error).await?;
-                        let have = received(&self.transfer.v1.upload(self.id).await?)?;
+                        // Also when an older request of ours, which the server came to only now, took the part over.
+                        http.pause(&mut attempts, error.passing()).await?;
+                        let have = self.held().await?;
                         have.iter().for_each(|have| missing.remove(have));
                     }
                 }
@@ -116,13 +138,57 @@ impl Session<'_> {
         }
     }
 
+    /// Makes the file out of its parts.
+    pub(super) async fn complete(
+        &self,
+        sum: Root,
+    ) -> Result<std::result::Result<UploadDone, Again>> {
+        let (v1, mut refills) = (self.transfer.v1, 0);
+        let mut attempts = v1.http.attempts();
+        loop {
+            let error = match v1.complete_upload(self.id, self.len, sum).await {
+                Ok(done) => {
+                    check(&done, sum)?;
+                    return Ok(Ok(done));
+                }
+                Err(error) => error,
+            };
+            match error.code {
+                Code::UploadGone => return Ok(Err(Again::Ended)),
+                Code::UploadIncomplete if refills < REFILLS_MAX => {
+                    refills += 1;
+                    self.refill().await?;
+                }
+                Code::UploadIncomplete => {
+                    let message = "the server keeps losing what it received; look into its log";
+                    return Err(Failed::new(Exit::Failure, message).into());
+                }
+                // The bytes that were there already were not this file's.
+                Code::DigestMismatch if self.is_shared.load(Relaxed) => {
+                    return Ok(Err(Again::Foreign));
+                }
+                Code::Conflict => v1.http.pause(&mut attempts, error.passing()).await?,
+                _ => return Err(error.into()),
+            }
+        }
+    }
+
     /// Sends again what a server forgot that answered for it and then died: received is not yet durable.
-    pub(super) async fn refill(&self) -> Result<()> {
-        let have = received(&self.transfer.v1.upload(self.id).await?)?;
+    async fn refill(&self) -> Result<()> {
+        let have = self.held().await?;
         let missing: RangeSet = have.missing_within(self.len).collect();
         self.transfer.ui.progress().take_back(missing.total());
         self.transfer.count_resent(missing.total());
         self.repair(missing, None).await
+    }
+
+    /// What the server holds now.
+    async fn held(&self) -> Result<RangeSet> {
+        let info = self.transfer.v1.upload(self.id).await?;
+        match info.state {
+            UploadState::Failed | UploadState::Cancelled => Err(Ended.into()),
+            _ => received(&info),
+        }
     }
 
     /// Sends the gaps one after another. Some: the first failure, and what had gone out of that gap.
@@ -140,9 +206,9 @@ impl Session<'_> {
             let putting = self
                 .transfer
                 .v1
-                .put_part(self.id, gap.clone(), self.len, body);
+                .put_part(self.id, gap.clone(), Some(self.len), body);
             let (read, put) = tokio::join!(reading, putting);
-            read?.context("cannot read the file")?;
+            read?.context("cannot read it")?;
             self.transfer
                 .tally
                 .moved_bytes
@@ -165,7 +231,7 @@ impl Session<'_> {
         let (source, pieces) = (Arc::clone(self.source), self.transfer.pieces.clone());
         let hashing =
             blocking(move || send_range(&source.file, range, &pieces, None, Some(hasher)));
-        let hasher = hashing.await?.context("cannot read the file")?;
+        let hasher = hashing.await?.context("cannot read it")?;
         self.transfer.ui.progress().advance(len);
         hasher.context("a part was not hashed")
     }
@@ -189,8 +255,8 @@ fn overlapping(error: &Error) -> Option<RangeSet> {
     RangeSet::from_pairs(pairs.into_iter().map(|pair| (pair[0], pair[1]))).ok()
 }
 
-/// Whether the session cannot be continued: it expired, or holds bytes of another content.
-pub(super) fn is_lost(error: &anyhow::Error) -> bool {
+/// Whether the session is no more.
+pub(super) fn has_ended(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<Error>().map(|error| error.code);
-    matches!(code, Some(Code::UploadGone | Code::Conflict))
+    error.is::<Ended>() || code == Some(Code::UploadGone)
 }

@@ -4,7 +4,7 @@ use super::get_folder::Wanted;
 use super::{Transfer, blocking};
 use crate::local::dest::{Place, Tree, apply_meta};
 use crate::remote::{Attempts, Error, Kind};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use gfl_api::Root;
 use gfl_api::frames::{Event, FileHeader};
 use gfl_api::problem::{Code, Problem};
@@ -163,7 +163,7 @@ impl Transfer<'_> {
                 return Ok(());
             }
             let error = Error::new(Kind::Integrity, "the bytes that arrived are not the file's");
-            return self.set_aside(&header.path, error.into());
+            return self.set_aside_download(&get.wanted.listed.path, error.into());
         }
         batch.arrived_bytes += content.len() + 1024;
         batch.arrived.push(Arrived {
@@ -180,13 +180,14 @@ impl Transfer<'_> {
             batch.odd.push(get);
             return Ok(());
         }
-        let error = Error::from_problem(status, Some(problem));
+        // A file that changed while it was read may hold still the next time.
+        let error = Error::from_problem(status, Some(problem)).passing();
         get.tries += 1;
         if error.is_transient() && get.tries < TRIES_PER_FILE {
             batch.again.push(get);
             return Ok(());
         }
-        self.set_aside(get.wanted.listed.path.as_str(), error.into())
+        self.set_aside_download(&get.wanted.listed.path, error.into())
     }
 
     /// Writes what arrived.
@@ -197,14 +198,17 @@ impl Transfer<'_> {
             return Ok(());
         }
         let root = local.to_owned();
-        let written = blocking(move || -> std::io::Result<Vec<_>> {
-            let mut tree = Tree::named(&root)?;
+        let written = blocking(move || -> Result<Vec<_>> {
+            let mut tree = Tree::named(&root)
+                .with_context(|| format!("cannot write to {}", root.display()))?;
             Ok(arrived
                 .into_iter()
                 .map(|one| {
-                    let result = tree
-                        .place(&one.get.wanted.below)
-                        .and_then(|place| publish(&place, &one));
+                    let result = match tree.place(&one.get.wanted.below) {
+                        Ok(place) => publish(&place, &one)
+                            .with_context(|| format!("cannot write {}", place.shown().display())),
+                        Err(error) => Err(error.into()),
+                    };
                     (
                         one.get.wanted.listed.path,
                         one.content.len() as u64,
@@ -218,15 +222,13 @@ impl Transfer<'_> {
             self.ui.progress().advance(size);
             match result {
                 Ok(()) => {
-                    self.tally.done(size);
+                    self.finished(size);
                     self.ui.detail(format!("{path} ({size} bytes)"));
                     if !is_verified {
-                        self.ui.note(format!(
-                            "{path}: the server has not hashed it yet, only its size was compared"
-                        ));
+                        self.tell_unverified(&path);
                     }
                 }
-                Err(error) => self.set_aside(path.as_str(), error.into())?,
+                Err(error) => self.set_aside_download(&path, error)?,
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use anyhow::Result;
 use bytes::{BufMut, Bytes, BytesMut};
 use gfl_api::frames::{self, FileHeader};
 use gfl_api::limits::BULK_FILE_BYTES_MAX;
+use gfl_api::problem::Code;
 use gfl_api::v1::BulkAnswer;
 use gfl_api::{FilePath, Root};
 use std::collections::HashMap;
@@ -107,7 +108,13 @@ impl Transfer<'_> {
             again.extend(flight.again);
             // The long way finds out what is wrong with them.
             for SmallFile { local, remote, .. } in flight.odd {
-                self.send_item(&Item { local, remote }).await?;
+                let there = None;
+                self.send_item(&Item {
+                    local,
+                    remote,
+                    there,
+                })
+                .await?;
             }
             if let Err(error) = ended {
                 self.v1
@@ -218,7 +225,7 @@ impl Transfer<'_> {
         if answer.status < 400 {
             self.ui.progress().advance(sent.size);
             if answer.b3.as_deref().and_then(|text| text.parse().ok()) == Some(sent.b3) {
-                self.tally.done(sent.size);
+                self.finished(sent.size);
                 self.ui
                     .detail(format!("{} ({} bytes)", file.remote, sent.size));
             } else {
@@ -226,17 +233,23 @@ impl Transfer<'_> {
                     Kind::Integrity,
                     "the server stored other bytes than were sent",
                 );
-                self.set_aside(file.remote.as_str(), error.into())?;
+                self.set_aside_upload(&file.local, &file.remote, error.into())?;
             }
             return Ok(None);
         }
-        let error = Error::from_problem(answer.status, answer.problem.as_ref());
+        let error = Error::from_problem(answer.status, answer.problem.as_ref()).passing();
+        if self.options.no_clobber && error.code == Code::PreconditionFailed {
+            self.ui.progress().advance(sent.size);
+            self.tally.existing(1);
+            self.tally.settle();
+            return Ok(None);
+        }
         file.tries += 1;
         if error.is_transient() && file.tries < TRIES_PER_FILE {
             self.count_resent(sent.size);
             return Ok(Some(file));
         }
-        self.set_aside(&file.local.display().to_string(), error.into())?;
+        self.set_aside_upload(&file.local, &file.remote, error.into())?;
         Ok(None)
     }
 }

@@ -23,8 +23,14 @@ pub(crate) struct Tally {
     pub(crate) resent_bytes: AtomicU64,
     /// Bytes that an earlier run had transferred already.
     pub(crate) resumed_bytes: AtomicU64,
-    /// Files left alone because they are the same, or were not to be touched.
-    pub(crate) skipped: AtomicU64,
+    /// Files left alone because the other side has the same.
+    pub(crate) unchanged: AtomicU64,
+    /// Files left alone because something is there that was not to be touched.
+    pub(crate) existing: AtomicU64,
+    /// What is neither file nor folder, and was not sent.
+    pub(crate) left_out: AtomicU64,
+    /// Files that arrived, but with nothing to compare them with.
+    pub(crate) unverified: AtomicU64,
     /// Files that failed.
     pub(crate) failed: AtomicU64,
     /// Files of folders on their way: done or failed takes one off. Must come out at nothing.
@@ -41,7 +47,10 @@ impl Default for Tally {
             moved_bytes: AtomicU64::default(),
             resent_bytes: AtomicU64::default(),
             resumed_bytes: AtomicU64::default(),
-            skipped: AtomicU64::default(),
+            unchanged: AtomicU64::default(),
+            existing: AtomicU64::default(),
+            left_out: AtomicU64::default(),
+            unverified: AtomicU64::default(),
             failed: AtomicU64::default(),
             open: AtomicI64::default(),
             exit: Mutex::new(Exit::Ok),
@@ -55,16 +64,36 @@ impl Tally {
         self.open.fetch_add(1, Relaxed);
     }
 
+    /// A file that was on its way has come to an end.
+    pub(crate) fn settle(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
     /// A file of `bytes` is done.
     pub(crate) fn done(&self, bytes: u64) {
-        self.open.fetch_sub(1, Relaxed);
+        self.settle();
         self.files.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
     }
 
-    /// A file was left alone.
-    pub(crate) fn skip(&self) {
-        self.skipped.fetch_add(1, Relaxed);
+    /// Files that the other side has.
+    pub(crate) fn unchanged(&self, files: u64) {
+        self.unchanged.fetch_add(files, Relaxed);
+    }
+
+    /// Files that were not to be replaced.
+    pub(crate) fn existing(&self, files: u64) {
+        self.existing.fetch_add(files, Relaxed);
+    }
+
+    /// Something that is not sent, a symlink say. Tells how many there were before.
+    pub(crate) fn leave_out(&self) -> u64 {
+        self.left_out.fetch_add(1, Relaxed)
+    }
+
+    /// A file arrived with nothing to compare it with. Tells how many there were before.
+    pub(crate) fn leave_unverified(&self) -> u64 {
+        self.unverified.fetch_add(1, Relaxed)
     }
 
     /// A file failed.
@@ -75,11 +104,28 @@ impl Tally {
         }
     }
 
+    /// Files that failed so far.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failed.load(Relaxed)
+    }
+
+    /// Files that are now on both sides.
+    pub(crate) fn held(&self) -> u64 {
+        self.files.load(Relaxed) + self.unchanged.load(Relaxed)
+    }
+
     /// Whether anything came of it.
     pub(crate) fn has_news(&self) -> bool {
-        [&self.files, &self.skipped, &self.failed, &self.moved_bytes]
-            .iter()
-            .any(|counter| counter.load(Relaxed) > 0)
+        [
+            &self.files,
+            &self.unchanged,
+            &self.existing,
+            &self.left_out,
+            &self.failed,
+            &self.moved_bytes,
+        ]
+        .iter()
+        .any(|counter| counter.load(Relaxed) > 0)
     }
 
     /// The exit code of the failures so far.
@@ -97,13 +143,17 @@ impl Tally {
             "moved_bytes": get(&self.moved_bytes),
             "resent_bytes": get(&self.resent_bytes),
             "resumed_bytes": get(&self.resumed_bytes),
-            "skipped": get(&self.skipped),
+            "skipped": get(&self.unchanged) + get(&self.existing) + get(&self.left_out),
+            "unchanged": get(&self.unchanged),
+            "existing": get(&self.existing),
+            "left_out": get(&self.left_out),
+            "unverified": get(&self.unverified),
             "failed": get(&self.failed),
         })
         .to_string()
     }
 
-    /// The counters for people: `3 files, 1.2 GB in 4.2 s (300.0 MB/s), 5 skipped`.
+    /// The counters for people: `3 files, 1.2 GB in 4.2 s (300.0 MB/s), 5 unchanged`.
     pub(crate) fn to_words(&self) -> String {
         self.words_after(self.began.elapsed())
     }
@@ -111,12 +161,15 @@ impl Tally {
     fn words_after(&self, time: Duration) -> String {
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         let mut text = format!(
-            "{}, {} in {} ({})",
+            "{}, {} in {}",
             words::count(get(&self.files), "file", "files"),
             words::bytes(get(&self.bytes)),
             words::span(time),
-            words::rate(get(&self.moved_bytes), time),
         );
+        let moved = get(&self.moved_bytes);
+        if moved > 0 {
+            text.push_str(&format!(" ({})", words::rate(moved, time)));
+        }
         for (count, what) in [
             (&self.resumed_bytes, "were there already"),
             (&self.resent_bytes, "sent twice"),
@@ -125,9 +178,15 @@ impl Tally {
                 text.push_str(&format!(", {} {what}", words::bytes(get(count))));
             }
         }
-        for (count, what) in [(&self.skipped, "skipped"), (&self.failed, "failed")] {
+        for (count, before, what) in [
+            (&self.unchanged, "", "unchanged"),
+            (&self.existing, "skipped ", "existing"),
+            (&self.left_out, "", "left out"),
+            (&self.unverified, "", "not verified"),
+            (&self.failed, "", "failed"),
+        ] {
             if get(count) > 0 {
-                text.push_str(&format!(", {} {what}", get(count)));
+                text.push_str(&format!(", {before}{} {what}", get(count)));
             }
         }
         text
@@ -142,17 +201,27 @@ mod tests {
     fn words_and_json() {
         let tally = Tally::default();
         tally.done(3 << 20);
-        tally.moved_bytes.store(2 << 20, Relaxed);
-        tally.resumed_bytes.store(1 << 20, Relaxed);
-        tally.skip();
         assert_eq!(
             tally.words_after(Duration::from_secs(2)),
-            "1 file, 3.0 MB in 2.0 s (1.0 MB/s), 1.0 MB were there already, 1 skipped"
+            "1 file, 3.0 MB in 2.0 s",
+            "no rate of nothing"
+        );
+        tally.moved_bytes.store(2 << 20, Relaxed);
+        tally.resumed_bytes.store(1 << 20, Relaxed);
+        tally.unchanged(4);
+        tally.existing(2);
+        assert_eq!(
+            tally.words_after(Duration::from_secs(2)),
+            "1 file, 3.0 MB in 2.0 s (1.0 MB/s), 1.0 MB were there already, 4 unchanged, skipped 2 existing"
         );
         let json: serde_json::Value = serde_json::from_str(&tally.to_json()).unwrap();
         assert_eq!(
             (&json["files"], &json["bytes"], &json["failed"]),
             (&1.into(), &(3 << 20).into(), &0.into())
+        );
+        assert_eq!(
+            (&json["skipped"], &json["unchanged"], &json["existing"]),
+            (&6.into(), &4.into(), &2.into())
         );
         assert_eq!(tally.exit(), Exit::Ok);
         tally.fail(Exit::Auth);

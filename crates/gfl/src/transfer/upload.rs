@@ -1,10 +1,11 @@
-//! One file to the server: small ones in one request, large ones as a session of parallel parts.
+//! One file to the server: small ones in one request, large ones as a session of parallel parts, and none at all if
+//! the server has the content already.
 //!
 //! A session needs no state here: the server finds it again by path, length and fingerprint, and says which bytes it
 //! holds. Those are still hashed on this side, so that the root of the whole is always compared.
 
-use super::read::{hash_file, read_stdin, send_range};
-use super::session::{Session, is_lost, received};
+use super::read::{hash_file, send_range};
+use super::session::{Session, has_ended, received};
 use super::{Transfer, blocking};
 use crate::exit::{Exit, Failed};
 use crate::local::{Source, Stamp};
@@ -14,80 +15,103 @@ use crate::ui::words;
 use anyhow::{Context, Result};
 use futures_util::future::try_join_all;
 use gfl_api::problem::Code;
-use gfl_api::v1::UploadDone;
+use gfl_api::v1::{Entry, UploadDone};
 use gfl_api::{FilePath, Root, plan};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// From here on a file goes in parts.
 const SESSION_BYTES_MIN: u64 = 8 * 1024 * 1024;
 /// How often a file may change under our hands, or its session be lost, before we give up.
 const RESTARTS_MAX: u32 = 1;
-/// How often a server may have forgotten parts it had taken.
-const REFILLS_MAX: u32 = 3;
 /// How much of both ends of a file is in its fingerprint.
 const FINGERPRINT_END_BYTES: u64 = 64 * 1024;
 
+/// What became of a file.
+#[derive(Clone, Debug)]
+pub(crate) enum Sent {
+    /// It was sent.
+    Done(UploadDone),
+    /// The server had this very content, of so many bytes.
+    Unchanged(u64),
+    /// The server had some file there that was not to be touched.
+    Existing,
+}
+
+/// Why an attempt ended without a file, and why the next one may succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Somebody wrote into the file while it was sent.
+    Changed,
+    /// The session expired, or somebody ended it.
+    Ended,
+    /// What the session held from before was of another content.
+    Foreign,
+}
+
+impl Again {
+    /// In the words of an error.
+    fn why(self) -> &'static str {
+        match self {
+            Self::Changed => {
+                "it keeps changing while it is sent; try again when nobody writes to it"
+            }
+            Self::Ended => "the upload keeps being ended on the server; does another gfl send it?",
+            Self::Foreign => "what the server holds of it is of another content; send it again",
+        }
+    }
+}
+
 impl Transfer<'_> {
-    /// Sends a local file to `remote` and returns what the server made of it. Verified end to end.
-    pub(crate) async fn upload(&self, local: &Path, remote: &FilePath) -> Result<UploadDone> {
+    /// Sends a local file to `remote`, where the server has `there`. Verified end to end.
+    pub(crate) async fn upload(
+        &self,
+        local: &Path,
+        remote: &FilePath,
+        there: Option<&Entry>,
+    ) -> Result<Sent> {
         let mut restarts = 0;
         loop {
-            let source =
-                Source::open(local).with_context(|| format!("cannot read {}", local.display()))?;
-            let source = Arc::new(source);
+            let source = Arc::new(Source::open(local).context("cannot read it")?);
+            if let Some(there) = there
+                && self.has_same(&source, remote, there).await?
+            {
+                self.tally.unchanged(1);
+                self.tally.settle();
+                self.ui.progress().advance(source.stamp.size);
+                return Ok(Sent::Unchanged(source.stamp.size));
+            }
             let sent = match source.stamp.size {
                 0..=SESSION_BYTES_MIN => self.whole(&source, remote).await,
                 _ => self.in_parts(&source, remote).await,
             };
             match sent {
-                Ok(Some(done)) => {
-                    self.tally.done(done.size);
-                    return Ok(done);
+                Ok(Ok(done)) => {
+                    self.finished(done.size);
+                    return Ok(Sent::Done(done));
                 }
-                // The file changed, or the session is gone: once more from the beginning.
-                Ok(None) if restarts < RESTARTS_MAX => restarts += 1,
-                Ok(None) => {
-                    let message =
-                        "it keeps changing while it is sent; try again when nobody writes to it";
-                    return Err(Failed::new(Exit::Conflict, message).into());
+                Ok(Err(_)) if restarts < RESTARTS_MAX => restarts += 1,
+                Ok(Err(again)) => return Err(Failed::new(Exit::Conflict, again.why()).into()),
+                Err(error) if self.options.no_clobber && is_precondition(&error) => {
+                    self.tally.existing(1);
+                    self.tally.settle();
+                    return Ok(Sent::Existing);
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// Everything from stdin, of unknown length, in one request.
-    pub(crate) async fn upload_stdin(&self, remote: &FilePath) -> Result<UploadDone> {
-        let (feed, gauge, body) = Body::stream(None);
-        let pieces = self.pieces.clone();
-        let reading = blocking(move || read_stdin(&pieces, &feed));
-        let putting = self
-            .v1
-            .put(remote, body, FileMeta::default(), None, self.conditions());
-        let (read, done) = tokio::join!(reading, putting);
-        let done = done.map_err(|error| match error.is_transient() {
-            true => anyhow::Error::new(error)
-                .context("stdin cannot be sent a second time; run the command again"),
-            false => error.into(),
-        })?;
-        let sum = read?.context("cannot read stdin")?;
-        check(&done, sum)?;
-        self.tally.moved_bytes.fetch_add(gauge.sent(), Relaxed);
-        self.tally.done(done.size);
-        Ok(done)
-    }
-
-    /// One request. Hashed before it is sent, so that the server can refuse a damaged body. None if it changed.
-    async fn whole(&self, source: &Arc<Source>, remote: &FilePath) -> Result<Option<UploadDone>> {
-        let b3 = {
-            let (source, pieces) = (Arc::clone(source), self.pieces.clone());
-            blocking(move || hash_file(&source, &pieces))
-                .await?
-                .context("cannot read the file")?
-        };
+    /// One request. Hashed before it is sent, so that the server can refuse a damaged body.
+    async fn whole(
+        &self,
+        source: &Arc<Source>,
+        remote: &FilePath,
+    ) -> Result<std::result::Result<UploadDone, Again>> {
+        let b3 = self.hash(source).await?;
         let len = source.stamp.size;
         let meta = meta_of(&source.stamp);
         let mut attempts = self.v1.http.attempts();
@@ -101,17 +125,17 @@ impl Transfer<'_> {
             let (read, done) = tokio::join!(reading, putting);
             self.tally.moved_bytes.fetch_add(gauge.sent(), Relaxed);
             if source.has_changed()? {
-                return Ok(None);
+                return Ok(Err(Again::Changed));
             }
             match done {
                 Ok(done) => {
                     self.ui.progress().advance(len);
                     self.tally.resent_bytes.fetch_add(resent, Relaxed);
                     check(&done, b3)?;
-                    return Ok(Some(done));
+                    return Ok(Ok(done));
                 }
                 Err(error) => {
-                    read?.context("cannot read the file")?;
+                    read?.context("cannot read it")?;
                     resent += gauge.sent();
                     self.v1.http.pause(&mut attempts, error).await?;
                 }
@@ -119,23 +143,24 @@ impl Transfer<'_> {
         }
     }
 
-    /// A session. None if the file changed or the session vanished.
+    /// A session.
     async fn in_parts(
         &self,
         source: &Arc<Source>,
         remote: &FilePath,
-    ) -> Result<Option<UploadDone>> {
+    ) -> Result<std::result::Result<UploadDone, Again>> {
         let len = source.stamp.size;
-        let mark = fingerprint(source).context("cannot read the file")?;
+        let mark = fingerprint(source).context("cannot read it")?;
         let meta = meta_of(&source.stamp);
         let info = self
             .v1
-            .begin_upload(remote, len, &mark, meta, self.conditions())
+            .begin_upload(remote, Some(len), Some(&mark), meta, self.conditions())
             .await?;
         let have = received(&info)?;
-        self.tally.resumed_bytes.fetch_add(have.total(), Relaxed);
+        let resumed = have.total();
+        self.tally.resumed_bytes.fetch_add(resumed, Relaxed);
         if !have.is_empty() {
-            let (have, all) = (words::bytes(have.total()), words::bytes(len));
+            let (have, all) = (words::bytes(resumed), words::bytes(len));
             self.ui
                 .note(format!("{remote}: continuing, {have} of {all} are there"));
         }
@@ -146,44 +171,67 @@ impl Transfer<'_> {
             source,
             id: &info.id,
             len,
+            is_shared: AtomicBool::new(!have.is_empty()),
             have,
             queue: Mutex::new(parts.into_iter()),
             sum: Mutex::default(),
         };
+        let done = self.send_session(&session).await;
+        match &done {
+            Ok(Ok(_)) => {}
+            Ok(Err(again)) => {
+                if *again == Again::Foreign {
+                    self.ui.note(format!(
+                        "{remote}: what the server held was of another content, starting over"
+                    ));
+                }
+                self.tally.resumed_bytes.fetch_sub(resumed, Relaxed);
+                self.ui.progress().take_back(len);
+                // It may be gone already.
+                let _ = self.v1.abandon_upload(&info.id).await;
+            }
+            // Nothing that could be continued: the target is taken.
+            Err(error) if is_precondition(error) => {
+                let _ = self.v1.abandon_upload(&info.id).await;
+            }
+            Err(_) => {}
+        }
+        done
+    }
+
+    /// All parts, and the file out of them.
+    async fn send_session(
+        &self,
+        session: &Session<'_>,
+    ) -> Result<std::result::Result<UploadDone, Again>> {
         let workers = (0..self.options.parallel).map(|_| session.work());
         match try_join_all(workers).await {
             Ok(_) => {}
-            Err(error) if is_lost(&error) => {
-                // It may be gone already.
-                let _ = self.v1.abandon_upload(&info.id).await;
-                return Ok(None);
-            }
+            Err(error) if has_ended(&error) => return Ok(Err(Again::Ended)),
             Err(error) => return Err(error),
         }
-        if source.has_changed()? {
-            self.v1.abandon_upload(&info.id).await?;
-            return Ok(None);
+        if session.source.has_changed()? {
+            return Ok(Err(Again::Changed));
         }
         let sum = session
             .sum
             .lock()
             .ok()
             .map(|mut sum| std::mem::take(&mut *sum));
-        let sum = sum.and_then(|sum| sum.finish(len));
+        let sum = sum.and_then(|sum| sum.finish(session.len));
         let sum = sum.context("not every part was hashed; this is a defect of gfl")?;
-        for _ in 0..=REFILLS_MAX {
-            match self.v1.complete_upload(&info.id, len, sum).await {
-                Ok(done) => {
-                    check(&done, sum)?;
-                    return Ok(Some(done));
-                }
-                Err(error) if error.code == Code::UploadGone => return Ok(None),
-                Err(error) if error.code == Code::UploadIncomplete => session.refill().await?,
-                Err(error) => return Err(error.into()),
-            }
+        match session.complete(sum).await {
+            Err(error) if has_ended(&error) => Ok(Err(Again::Ended)),
+            other => other,
         }
-        let message = "the server keeps losing what it received; look into its log";
-        Err(Failed::new(Exit::Failure, message).into())
+    }
+
+    /// The root of an open file.
+    pub(super) async fn hash(&self, source: &Arc<Source>) -> Result<Root> {
+        let (source, pieces) = (Arc::clone(source), self.pieces.clone());
+        blocking(move || hash_file(&source, &pieces))
+            .await?
+            .context("cannot read it")
     }
 }
 
@@ -203,6 +251,11 @@ fn fingerprint(source: &Source) -> std::io::Result<String> {
         "gfl1-{size}-{mtime_ns}-{}",
         &hasher.finalize().to_hex()[..32]
     ))
+}
+
+fn is_precondition(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<Error>().map(|error| error.code);
+    code == Some(Code::PreconditionFailed)
 }
 
 fn meta_of(stamp: &Stamp) -> FileMeta {

@@ -27,6 +27,7 @@ pub(crate) struct Voice {
 pub(crate) struct Ui {
     voice: Voice,
     colour: bool,
+    out_is_terminal: bool,
     progress: Progress,
     /// When a retry was last told.
     told: Mutex<Option<Instant>>,
@@ -34,6 +35,8 @@ pub(crate) struct Ui {
 
 const TOLD_DELAY_MIN: Duration = Duration::from_millis(500);
 const TOLD_EVERY: Duration = Duration::from_secs(2);
+/// Notes of one kind, before the rest is only counted.
+const TOLD_OF_A_KIND_MAX: u64 = 10;
 
 impl Ui {
     /// Looks once where the output goes and what the environment wants.
@@ -45,6 +48,7 @@ impl Ui {
         Arc::new(Self {
             voice,
             colour,
+            out_is_terminal: std::io::stdout().is_terminal(),
             progress: Progress::new(err_is_terminal && !is_dumb && !voice.quiet),
             told: Mutex::default(),
         })
@@ -53,6 +57,11 @@ impl Ui {
     /// The progress line.
     pub(crate) fn progress(&self) -> &Progress {
         &self.progress
+    }
+
+    /// Whether data goes to the terminal too.
+    pub(crate) fn is_out_terminal(&self) -> bool {
+        self.out_is_terminal
     }
 
     /// Whether answers are wanted as JSON.
@@ -88,20 +97,20 @@ impl Ui {
         self.write_err(&format!("{text}\n"));
     }
 
-    /// Bytes of data as they are.
-    pub(crate) fn raw(&self, bytes: &[u8]) -> std::io::Result<()> {
-        std::io::stdout().lock().write_all(bytes)
-    }
-
-    /// Ends raw output.
-    pub(crate) fn flush(&self) -> std::io::Result<()> {
-        std::io::stdout().lock().flush()
-    }
-
     /// Something worth knowing.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.voice.quiet {
             self.write_err(&format!("{}\n", shown(&text)));
+        }
+    }
+
+    /// One note of a kind that there may be thousands of, `before` of them told already: a few are told, and all of
+    /// them to those who asked for details.
+    pub(crate) fn note_of_many(&self, before: u64, text: impl Display) {
+        if self.voice.verbose || before < TOLD_OF_A_KIND_MAX {
+            self.note(text);
+        } else if before == TOLD_OF_A_KIND_MAX {
+            self.note("... and more like this; --verbose tells them all");
         }
     }
 
@@ -131,13 +140,13 @@ impl Ui {
 
     /// Something that may be wrong.
     pub(crate) fn warn(&self, text: impl Display) {
-        let text = shown(&text);
+        let text = words::without_numbers(&shown(&text));
         self.write_err(&format!("{}: {text}\n", self.painted("warning", 33)));
     }
 
     /// A failure, with everything known about it and what to do.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let mut text = shown(&format_args!("{error:#}"));
+        let mut text = words::without_numbers(&shown(&format_args!("{error:#}")));
         text = format!("{}: {text}\n", self.painted("error", 31));
         let hint = error
             .chain()
@@ -151,7 +160,10 @@ impl Ui {
 
     /// What to do next.
     pub(crate) fn hint(&self, text: impl Display) {
-        self.write_err(&format!("{}: {text}\n", self.painted("hint", 36)));
+        if !self.voice.quiet {
+            let text = shown(&text);
+            self.write_err(&format!("{}: {text}\n", self.painted("hint", 36)));
+        }
     }
 
     fn painted(&self, word: &str, colour: u8) -> String {
@@ -176,6 +188,16 @@ impl Ui {
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         });
     }
+}
+
+/// Bytes of data on stdout, as they are. Blocks as long as nobody reads.
+pub(crate) fn raw(bytes: &[u8]) -> std::io::Result<()> {
+    std::io::stdout().lock().write_all(bytes)
+}
+
+/// Ends raw output.
+pub(crate) fn flush() -> std::io::Result<()> {
+    std::io::stdout().lock().flush()
 }
 
 /// Names may hold anything; shown to people they must not act.

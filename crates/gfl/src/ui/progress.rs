@@ -1,75 +1,119 @@
 //! One line on a terminal: what is going on, how much is done, how fast, and how long it will take.
 //!
-//! Knows nothing of transfers; whoever moves bytes says how many. Without a terminal it does nothing.
+//! Knows nothing of transfers; whoever moves bytes says how many. Without a terminal it does nothing. The line is never
+//! longer than the terminal is wide: what matters least is left out first.
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::words;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// Columns of the bar.
+const BAR_COLUMNS: usize = 20;
+/// A name is shown if at least so many columns are left for it.
+const NAME_COLUMNS_MIN: usize = 8;
+/// Where the terminal does not tell.
+const COLUMNS_DEFAULT: usize = 80;
 
 /// The progress line.
 pub(crate) struct Progress {
-    bar: Option<ProgressBar>,
+    shown: Option<Shown>,
+}
+
+struct Shown {
+    bar: ProgressBar,
+    now: Arc<Now>,
+}
+
+/// What the line tells besides bytes.
+#[derive(Default)]
+struct Now {
+    what: Mutex<String>,
+    /// Files done, where there are many.
+    files: AtomicU64,
+}
+
+/// The line's numbers.
+struct Numbers {
+    done: u64,
+    /// 0: nobody knows.
+    total: u64,
+    per_second: u64,
+    left: Duration,
+    files: u64,
 }
 
 impl Progress {
     /// A line if somebody looks.
     pub(crate) fn new(is_shown: bool) -> Self {
-        let bar = is_shown.then(|| {
+        let shown = is_shown.then(|| {
+            let now = Arc::new(Now::default());
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
-            bar.set_style(style("{spinner} {wide_msg}"));
-            bar
+            bar.set_style(style(&now));
+            Shown { bar, now }
         });
-        Self { bar }
+        Self { shown }
     }
 
     /// Begins something of unknown size.
     pub(crate) fn begin(&self, what: impl Into<String>) {
-        self.start(
-            what.into(),
-            0,
-            "{spinner} {msg}  {bytes}  {binary_bytes_per_sec}",
-        );
+        self.begin_bytes(what, 0);
     }
 
     /// Begins something of `total` bytes.
     pub(crate) fn begin_bytes(&self, what: impl Into<String>, total: u64) {
-        self.start(
-            what.into(),
-            total,
-            "{msg} [{bar:30}] {percent}% ({bytes}/{total_bytes}) {binary_bytes_per_sec}, {eta} left",
-        );
+        self.say(what);
+        if let Some(Shown { bar, now }) = &self.shown {
+            now.files.store(0, Relaxed);
+            bar.reset();
+            bar.set_length(total);
+            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
     }
 
     /// There is more to do than was known.
     pub(crate) fn expect(&self, bytes: u64) {
-        if let Some(bar) = &self.bar {
+        if let Some(Shown { bar, .. }) = &self.shown {
             bar.inc_length(bytes);
         }
     }
 
     /// Bytes moved.
     pub(crate) fn advance(&self, bytes: u64) {
-        if let Some(bar) = &self.bar {
+        if let Some(Shown { bar, .. }) = &self.shown {
             bar.inc(bytes);
+        }
+    }
+
+    /// A file is done.
+    pub(crate) fn file_done(&self) {
+        if let Some(Shown { now, .. }) = &self.shown {
+            now.files.fetch_add(1, Relaxed);
         }
     }
 
     /// Bytes that counted too early.
     pub(crate) fn take_back(&self, bytes: u64) {
-        if let Some(bar) = &self.bar {
+        if let Some(Shown { bar, .. }) = &self.shown {
             bar.set_position(bar.position().saturating_sub(bytes));
         }
     }
 
     /// What is going on now.
     pub(crate) fn say(&self, what: impl Into<String>) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(super::words::printable(&what.into()));
+        if let Some(Shown { now, .. }) = &self.shown
+            && let Ok(mut said) = now.what.lock()
+        {
+            *said = words::printable(&what.into());
         }
     }
 
     /// Takes the line away.
     pub(crate) fn end(&self) {
-        if let Some(bar) = &self.bar {
+        if let Some(Shown { bar, .. }) = &self.shown {
             bar.disable_steady_tick();
             bar.finish_and_clear();
             bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -78,27 +122,147 @@ impl Progress {
 
     /// Runs something that prints, with the line out of the way.
     pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
-        match &self.bar {
-            Some(bar) => bar.suspend(print),
+        match &self.shown {
+            Some(Shown { bar, .. }) => bar.suspend(print),
             None => print(),
-        }
-    }
-
-    fn start(&self, what: String, total: u64, template: &str) {
-        if let Some(bar) = &self.bar {
-            bar.reset();
-            bar.set_length(total);
-            bar.set_style(style(template));
-            bar.set_message(super::words::printable(&what));
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-            bar.enable_steady_tick(Duration::from_millis(200));
         }
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    // Templates are constants above; a wrong one would show as indicatif's own.
-    ProgressStyle::with_template(template)
+fn style(now: &Arc<Now>) -> ProgressStyle {
+    let now = Arc::clone(now);
+    let line = move |state: &ProgressState, out: &mut dyn Write| {
+        let numbers = Numbers {
+            done: state.pos(),
+            total: state.len().unwrap_or(0),
+            per_second: state.per_sec() as u64,
+            left: state.eta(),
+            files: now.files.load(Relaxed),
+        };
+        let what = now.what.lock().map(|what| what.clone());
+        // A line that cannot be shown is no reason for anything.
+        let _ = out.write_str(&line(&what.unwrap_or_default(), &numbers, columns()));
+    };
+    // The template is a constant; a wrong one would show as indicatif's own.
+    ProgressStyle::with_template("{line}")
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("█░░")
+        .with_key("line", line)
+}
+
+/// The line for a terminal of so many columns: numbers first, the most telling before the others; what is left is for
+/// the name, and for a bar if there is room for both.
+fn line(what: &str, numbers: &Numbers, columns: usize) -> String {
+    let Numbers {
+        done,
+        total,
+        per_second,
+        left,
+        files,
+    } = numbers;
+    let is_known = *total > 0;
+    let percent = (done.min(total) * 100).checked_div(*total).unwrap_or(0);
+    let moved = match is_known {
+        true => format!("{}/{}", words::bytes(*done), words::bytes(*total)),
+        false => words::bytes(*done),
+    };
+    let rate = format!("{}/s", words::bytes(*per_second));
+    let mut text = String::new();
+    let parts = [
+        is_known.then(|| format!("{percent:>3}%")),
+        Some(moved),
+        Some(rate),
+        (is_known && done < total && *per_second > 0)
+            .then(|| format!("{} left", words::rough_span(*left))),
+        (*files > 1).then(|| words::count(*files, "file", "files")),
+    ];
+    for part in parts.into_iter().flatten() {
+        let gap = if text.is_empty() { 0 } else { 2 };
+        if words::columns(&text) + gap + words::columns(&part) > columns {
+            return text;
+        }
+        text.push_str(&"  "[..gap]);
+        text.push_str(&part);
+    }
+    let room = columns - words::columns(&text);
+    if room < NAME_COLUMNS_MIN + 2 {
+        return text;
+    }
+    let bar = match is_known && room >= NAME_COLUMNS_MIN + BAR_COLUMNS + 4 {
+        true => bar(percent),
+        false => String::new(),
+    };
+    let name = words::shortened(what, room - 2 - words::columns(&bar));
+    if name.is_empty() {
+        return text;
+    }
+    format!("{bar}{text}  {name}")
+}
+
+/// A bar and two columns behind it.
+fn bar(percent: u64) -> String {
+    let full = usize::try_from(percent).unwrap_or(0) * BAR_COLUMNS / 100;
+    format!("{}{}  ", "█".repeat(full), "░".repeat(BAR_COLUMNS - full))
+}
+
+/// How wide the terminal is now.
+#[cfg(unix)]
+fn columns() -> usize {
+    match rustix::termios::tcgetwinsize(std::io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => COLUMNS_DEFAULT,
+    }
+}
+
+/// How wide terminals are.
+#[cfg(not(unix))]
+fn columns() -> usize {
+    COLUMNS_DEFAULT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HALF: Numbers = Numbers {
+        done: 512 << 20,
+        total: 1 << 30,
+        per_second: 100 << 20,
+        left: Duration::from_millis(5_120),
+        files: 0,
+    };
+
+    #[test]
+    fn the_line_fits_whatever_the_width() {
+        for columns in 0..200 {
+            for what in [
+                "",
+                "a",
+                "日本語のとても長い名前のファイル.bin",
+                &"x".repeat(300),
+            ] {
+                for files in [0, 1_000_000] {
+                    let line = line(what, &Numbers { files, ..HALF }, columns);
+                    assert!(words::columns(&line) <= columns, "{columns}: {line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_matters_least_goes_first() {
+        let numbers = "50%  512.0 MB/1.0 GB  100.0 MB/s  6 s left";
+        let full = format!("██████████░░░░░░░░░░   {numbers}  photo.jpg");
+        assert_eq!(line("photo.jpg", &HALF, 80), full);
+        let without_bar = format!(" {numbers}  photo.jpg");
+        assert_eq!(line("photo.jpg", &HALF, 60), without_bar);
+        assert_eq!(line("photo.jpg", &HALF, 45), format!(" {numbers}"));
+        assert_eq!(line("photo.jpg", &HALF, 24), " 50%  512.0 MB/1.0 GB");
+        assert_eq!(line("photo.jpg", &HALF, 6), " 50%");
+    }
+
+    #[test]
+    fn nobody_knows_the_length_of_a_pipe() {
+        let pipe = Numbers { total: 0, ..HALF };
+        assert_eq!(line("stdin", &pipe, 60), "512.0 MB  100.0 MB/s  stdin");
+    }
 }

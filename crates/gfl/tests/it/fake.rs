@@ -211,18 +211,16 @@ fn talk(client: TcpStream, answer: &Answer, log: &Mutex<Vec<String>>) -> Option<
         if reply.stall {
             thread::sleep(Duration::from_secs(60));
         }
-        let mut head = format!(
-            "HTTP/1.1 {} x\r\ncontent-length: {}\r\n",
-            reply.status,
-            reply.body.len()
-        );
+        let mut head = format!("HTTP/1.1 {} x\r\n", reply.status);
+        if reply.status != 204 {
+            head.push_str(&format!("content-length: {}\r\n", reply.body.len()));
+        }
         for (name, value) in &reply.fields {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        if reply.status != 204 {
-            writer.write_all((head + "\r\n").as_bytes()).ok()?;
-        } else {
-            writer.write_all(b"HTTP/1.1 204 x\r\n\r\n").ok()?;
+        writer.write_all((head + "\r\n").as_bytes()).ok()?;
+        if request.method == "HEAD" {
+            continue;
         }
         match reply.cut {
             Some(at) => {
@@ -305,14 +303,24 @@ impl Output {
 
 /// Runs gfl in a folder that is also its home.
 pub(crate) fn gfl(dir: &Path, words: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_gfl"))
+    finish(&mut command(dir, words))
+}
+
+/// As [`gfl`], for those who want other surroundings.
+pub(crate) fn command(dir: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gfl"));
+    command
         .args(words)
         .current_dir(dir)
         .env_clear()
         .env("HOME", dir)
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("gfl starts");
+        .stdin(std::process::Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub(crate) fn finish(command: &mut Command) -> Output {
+    let output = command.output().expect("gfl starts");
     Output {
         code: output.status.code(),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,6 +1,6 @@
 //! Words, settings and exit codes, without a server or nearly so.
 
-use crate::fake::{Fake, capabilities, gfl, ok, problem};
+use crate::fake::{Fake, capabilities, command, finish, gfl, ok, problem};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -10,7 +10,12 @@ fn usage_goes_where_it_went_and_codes_are_what_they_were() {
     for (words, code, out, err) in [
         (&[][..], 1, "Usage: gfl", ""),
         (&["help"], 0, "Usage: gfl", ""),
-        (&["help", "put"], 0, "Usage: gfl put <local> <remote>", ""),
+        (
+            &["help", "put"],
+            0,
+            "Usage: gfl put <local>... <remote>",
+            "",
+        ),
         (&["get", "--help"], 0, "Usage: gfl get", ""),
         (&["-h"], 0, "", "Usage: gfl"),
         (&["-version"], 0, "gfl version: ", ""),
@@ -18,18 +23,17 @@ fn usage_goes_where_it_went_and_codes_are_what_they_were() {
         (&["put", "a"], 1, "Usage: gfl put", ""),
         (&["-x", "ls"], 2, "", "flag provided but not defined: -x\n"),
         (&["ls", "--lnog"], 2, "", "did you mean --long?"),
-        (&["discover"], 1, "", "discover is not in this release yet"),
         (
             &["put", "missing", "x"],
             4,
             "",
-            "missing: no such file or folder",
+            "missing: no such local file or folder",
         ),
         (
             &["put", "*.none", "x"],
             4,
             "",
-            "no files match pattern: *.none",
+            "no local files match pattern: *.none",
         ),
         (&["-config", "missing.json", "ls"], 4, "", "missing.json"),
         (
@@ -87,18 +91,13 @@ fn config_merges_and_never_shows_or_loses_a_token() {
     )
     .expect(3);
     let output = gfl(dir.path(), &["-config", "c.json", "config", &server]).expect(0);
-    assert!(output.err.contains("will be shown to"), "{output:?}");
+    assert!(output.err.contains("is kept and shown to"), "{output:?}");
     let config: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
     assert_eq!(
         config["client"],
         json!({"token": "right", "mine": 1, "server_url": format!("http://{server}")})
     );
     assert_eq!(config["server"]["address"], "x:1");
-    let shown = gfl(dir.path(), &["-config", "c.json", "config"]).expect(0);
-    assert!(
-        shown.out.contains("set, from the settings file") && !shown.out.contains("right"),
-        "{shown:?}"
-    );
     // Without a file the user's own is made, private.
     gfl(dir.path(), &["config", &server, "right"]).expect(0);
     let own = dir.path().join(".config/gfl/config.json");
@@ -112,6 +111,90 @@ fn config_merges_and_never_shows_or_loses_a_token() {
     }
     let shown = gfl(dir.path(), &["config"]).expect(0);
     assert!(shown.out.contains(&own.display().to_string()), "{shown:?}");
+}
+
+#[test]
+fn settings_are_shown_with_their_origin_and_no_server_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody listens there.
+    let text = r#"{"client":{"server_url":"http://127.0.0.1:1","token":"secret-one"}}"#;
+    fs::write(dir.path().join("c.json"), text).unwrap();
+    let words = ["-config", "c.json", "config"];
+    let shown = gfl(dir.path(), &words).expect(0);
+    assert_eq!(
+        shown.out,
+        "file     c.json\nserver   http://127.0.0.1:1, from the file\ntoken    ****, from the file\n"
+    );
+    let mut with_env = command(dir.path(), &words);
+    let shown = finish(with_env.env("GOFLUX_TOKEN_LITE", "secret-two")).expect(0);
+    assert!(
+        shown.out.ends_with(
+            "token    ****, from the environment (GOFLUX_TOKEN_LITE); the one in the file is not used\n"
+        ),
+        "{shown:?}"
+    );
+    assert!(!format!("{shown:?}").contains("secret"));
+    let shown = gfl(dir.path(), &["config", "--server", "127.0.0.1:2"]).expect(0);
+    assert_eq!(
+        shown.out,
+        "file     none\nserver   http://127.0.0.1:2, from --server\ntoken    none\n"
+    );
+    let shown = gfl(dir.path(), &[&words[..], &["--json"]].concat()).expect(0);
+    let shown: Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(
+        (&shown["token"], &shown["server_source"]),
+        (&true.into(), &"from the file".into())
+    );
+    // What cannot be used is told with the file it is in.
+    fs::write(
+        dir.path().join("c.json"),
+        r#"{"client":{"server_url":"ftp://x"}}"#,
+    )
+    .unwrap();
+    let shown = gfl(dir.path(), &words).expect(2);
+    assert!(shown.err.contains("c.json: server address"), "{shown:?}");
+}
+
+#[test]
+fn a_settings_file_that_cannot_be_read_is_not_written_over() {
+    let fake = Fake::start(|_| capabilities());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("c.json");
+    for bytes in [&b"\xff\xfe not text"[..], b"{ not json"] {
+        fs::write(&file, bytes).unwrap();
+        let words = ["-config", "c.json", "config", &fake.address()];
+        let output = gfl(dir.path(), &words).expect(1);
+        assert!(output.err.contains("c.json"), "{output:?}");
+        assert_eq!(fs::read(&file).unwrap(), bytes);
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    let words = ["-config", "c.json", "config", &fake.address()];
+    let output = gfl(dir.path(), &words).expect(4);
+    assert!(
+        output.err.contains("c.json is no settings file"),
+        "{output:?}"
+    );
+    assert!(fake.seen("GET").is_empty());
+}
+
+#[test]
+fn the_token_of_the_environment_is_tried_and_never_saved() {
+    let fake =
+        Fake::start(
+            |request| match (request.line().as_str(), request.field("authorization")) {
+                ("GET /v1/", _) => capabilities(),
+                (_, Some("Bearer env-token")) => ok(&json!({"user": "e", "permissions": ["*"]})),
+                _ => problem(401, "unauthenticated"),
+            },
+        );
+    let dir = tempfile::tempdir().unwrap();
+    let words = ["-config", "c.json", "config", &fake.address()];
+    let output = finish(command(dir.path(), &words).env("GOFLUX_TOKEN_LITE", "env-token"));
+    let output = output.expect(0);
+    assert!(output.err.contains("knows you as e"), "{output:?}");
+    let text = fs::read_to_string(dir.path().join("c.json")).unwrap();
+    assert!(!text.contains("env-token"), "{text}");
 }
 
 #[test]

@@ -7,4 +7,9 @@ mod fake;
 mod folders;
 mod grammar;
 mod legacy;
+mod naming;
+mod pipes;
+#[cfg(unix)]
+mod terminal;
+mod update;
 mod upload;

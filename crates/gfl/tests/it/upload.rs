@@ -55,6 +55,7 @@ impl Session {
             request.target.split('?').next().unwrap_or_default(),
         ) {
             ("GET", "/v1/") => capabilities(),
+            ("GET", "/v1/meta/f") => problem(404, "not-found"),
             ("POST", "/v1/uploads") | ("GET", "/v1/uploads/u1") => self.info(),
             ("PATCH", "/v1/uploads/u1") => self.done(),
             ("PUT", "/v1/uploads/u1") => {
@@ -186,20 +187,100 @@ fn a_session_of_other_bytes_is_dropped_and_begun_again() {
     let file = bytes(LEN, 3);
     fs::write(dir.path().join("f"), &file).unwrap();
     let session = Session::new();
+    session.lock().unwrap().take(0..5, b"other");
     let shared = Arc::clone(&session);
     let fake = Fake::start(move |request| {
         let mut session = shared.lock().unwrap();
-        if request.line() == "DELETE /v1/uploads/u1" {
+        // As a real server does: nothing of it is kept then.
+        if request.method == "PATCH" && session.file[..5] == *b"other" {
             session.have = RangeSet::new();
-            return reply(204, "");
+            return problem(400, "digest-mismatch");
         }
-        session.answer(request, |nth, _, _| {
-            (nth == 1).then(|| problem(409, "conflict"))
-        })
+        if request.method == "DELETE" {
+            return problem(404, "upload-gone");
+        }
+        session.answer(request, |_, _, _| None)
     });
-    fake.gfl(dir.path(), &["put", "f", "f"]).expect(0);
+    let output = fake.gfl(dir.path(), &["put", "f", "f", "--json"]).expect(0);
     assert!(session.lock().unwrap().file == file);
     assert_eq!(fake.seen("POST").len(), 2);
+    assert!(output.err.contains("starting over"), "{output:?}");
+    assert_eq!(number(&output.out, "resumed_bytes"), 0, "{output:?}");
+}
+
+#[test]
+fn bytes_that_are_refused_without_reason_are_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), bytes(LEN, 3)).unwrap();
+    let session = Session::new();
+    let fake = Fake::start(move |request| match request.method.as_str() {
+        "PATCH" => problem(400, "digest-mismatch"),
+        _ => session.lock().unwrap().answer(request, |_, _, _| None),
+    });
+    let output = fake.gfl(dir.path(), &["put", "f", "f"]).expect(7);
+    assert_eq!(fake.seen("POST").len(), 1, "{output:?}");
+}
+
+#[test]
+fn a_part_that_an_older_request_took_over_is_sent_again() {
+    // A connection that broke for us may still be alive for a busy server, which comes to it only now.
+    let (fake, output, _) = run(
+        |nth, session, request| {
+            let range = request.range().unwrap();
+            (nth == 2 || nth == 3).then(|| {
+                let half = range.start..range.start + (512 << 10).min(range.len());
+                session.take(half.clone(), &request.body[..half.len()]);
+                problem(409, "conflict")
+            })
+        },
+        |_, _| {},
+    );
+    assert_eq!(fake.seen("POST").len(), 1, "the session goes on");
+    assert!(fake.seen("DELETE").is_empty(), "nothing is thrown away");
+    assert!(
+        !fake.seen("GET /v1/uploads/u1").is_empty(),
+        "what is there is asked for before anything is sent again"
+    );
+    assert_eq!(number(&output.out, "files"), 1);
+    assert_eq!(number(&output.out, "resent_bytes"), 1 << 20);
+}
+
+#[test]
+fn a_conflict_that_stays_is_told_after_the_retries_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("f"), bytes(LEN, 3)).unwrap();
+    let session = Session::new();
+    let fake = Fake::start(move |request| {
+        let answer = |_, _: &mut Session, _: &Request| Some(problem(409, "conflict"));
+        session.lock().unwrap().answer(request, answer)
+    });
+    let words = ["put", "f", "f", "--retries", "1", "--parallel", "1"];
+    let output = fake.gfl(dir.path(), &words).expect(5);
+    assert!(output.err.contains("it is conflict"), "{output:?}");
+    assert_eq!(fake.seen("PUT").len(), 2, "one retry");
+    assert!(fake.seen("DELETE").is_empty(), "the next run continues it");
+}
+
+#[test]
+fn a_completion_that_meets_another_request_is_asked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = bytes(LEN, 3);
+    fs::write(dir.path().join("f"), &file).unwrap();
+    let session = Session::new();
+    let completions = Mutex::new(0);
+    let fake = Fake::start(move |request| {
+        if request.method == "PATCH" {
+            let mut completions = completions.lock().unwrap();
+            *completions += 1;
+            if *completions < 3 {
+                return problem(409, "conflict");
+            }
+        }
+        session.lock().unwrap().answer(request, |_, _, _| None)
+    });
+    fake.gfl(dir.path(), &["put", "f", "f"]).expect(0);
+    assert_eq!(fake.seen("PATCH").len(), 3);
+    assert_eq!(fake.seen("POST").len(), 1);
 }
 
 #[test]
@@ -208,6 +289,7 @@ fn a_server_that_stored_something_else_is_found_out() {
     fs::write(dir.path().join("f"), "hello").unwrap();
     let fake = Fake::start(|request| match request.line().as_str() {
         "GET /v1/" => capabilities(),
+        "GET /v1/meta/f" => problem(404, "not-found"),
         _ => ok(&json!({"path": "f", "b3": Root::of(b"other").to_string(), "size": 5})),
     });
     let output = fake.gfl(dir.path(), &["put", "f", "f"]).expect(7);
@@ -344,21 +426,13 @@ fn equal_files_are_skipped_and_create_only_is_asked_for() {
         }
         other => panic!("{other}"),
     });
-    let output = fake
-        .gfl(dir.path(), &["put", "d", "r", "--no-clobber", "--json"])
-        .expect(5);
-    assert_eq!(
-        (
-            number(&output.out, "skipped"),
-            number(&output.out, "failed")
-        ),
-        (1, 1),
-        "{}",
-        output.out
-    );
-    assert!(
-        output.err.contains("it exists") || output.err.contains("d/other"),
-        "{}",
-        output.err
-    );
+    // Whether it was there from the start or came meanwhile: left alone is what was asked for, and no failure.
+    let words = ["put", "d", "r", "--no-clobber"];
+    let output = fake.gfl(dir.path(), &[&words[..], &["--json"]].concat());
+    let output = output.expect(0);
+    for (key, want) in [("skipped", 2), ("existing", 2), ("failed", 0), ("files", 0)] {
+        assert_eq!(number(&output.out, key), want, "{key}: {}", output.out);
+    }
+    let output = fake.gfl(dir.path(), &words).expect(0);
+    assert!(output.err.contains("skipped 2 existing"), "{output:?}");
 }

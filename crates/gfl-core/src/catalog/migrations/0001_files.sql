@@ -1,5 +1,6 @@
 -- Entries: what paths name now. Keyed by (parent, name bytes): moving a folder is one row.
--- kind: 0 directory, 1 file. The root is id 1, its own parent is 0.
+-- kind: 0 directory, 1 file, 2 a directory that is gone and in which something kept was.
+-- The root is id 1, its own parent is 0.
 CREATE TABLE entry (
   id %SERIAL%,
   parent BIGINT NOT NULL,

@@ -2,14 +2,18 @@
 
 use super::session::{Door, Session, gone, ranges_of, row_status};
 use crate::auth::Caller;
+use crate::catalog::Tx;
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::error::{Error, Kind, Result};
 use crate::files::finish::maybe_written;
 use crate::files::shared::Shared;
 use crate::files::{Begin, UploadState, UploadStatus, precondition};
 use crate::id::{Key, upload_id};
-use crate::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PER_OWNER_MAX};
+use crate::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PAGE_MAX, UPLOADS_PER_OWNER_MAX};
 use gfl_api::ranges::RangeSet;
+
+/// How often a session is looked for and made, while others begin and end the same one.
+const BEGIN_TRIES: usize = 4;
 
 impl Shared {
     /// Begins a session (true), or finds the caller's open one with the same path, length and
@@ -24,23 +28,43 @@ impl Shared {
             self.check_size(len, &begin.path)?;
         }
         check_fingerprint(begin.fingerprint.as_deref())?;
-        if let Some(row) = self.same_session(caller, &begin).await? {
-            let session = self.session_of(&row).await?;
-            return Ok((self.live_status(&session, &row), false));
+        for _ in 0..BEGIN_TRIES {
+            let row = self.new_row(caller, &begin);
+            if let Some(same) = self.same_session(&row).await? {
+                match self.session_of(&same).await {
+                    Ok(session) => return Ok((self.live_status(&session, &same), false)),
+                    // It has ended since: a new one, then.
+                    Err(error) if error.kind() == Kind::UploadGone => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if let Some(status) = self.begin_new(row).await? {
+                return Ok((status, true));
+            }
         }
+        Err(Error::new(
+            Kind::Busy,
+            format!(
+                "{}: the same upload begins and ends all the time, try again",
+                begin.path
+            ),
+        ))
+    }
+
+    fn new_row(&self, caller: &Caller, begin: &Begin) -> UploadRow {
         let now_ms = self.clock.now_ms();
-        let row = UploadRow {
+        UploadRow {
             id: upload_id(&*self.clock),
             owner: caller.user().to_owned(),
             origin: Origin::Native,
             peer: caller.peer().to_owned(),
-            path: begin.path,
+            path: begin.path.clone(),
             version: Key::new(&*self.clock),
             length: begin.len,
             slots: None,
             slot_bytes: None,
             state: UploadState::Receiving,
-            fingerprint: begin.fingerprint,
+            fingerprint: begin.fingerprint.clone(),
             mtime_ns: begin.meta.mtime_ns,
             mode: begin.meta.mode,
             b3: begin.expected.b3,
@@ -51,49 +75,43 @@ impl Shared {
             active_ms: now_ms,
             outcome: None,
             slots_have: 0,
-        };
-        // The draft first: it is where a full disk says so, and a draft without a row is collected.
-        let draft = self.create_draft(&row.version, row.length).await?;
-        let inserted = self
-            .db
-            .write("begin upload", row.clone(), |tx, row| {
-                Box::pin(async move {
-                    if uploads::count_of_owner(tx, &row.owner).await? >= UPLOADS_PER_OWNER_MAX {
-                        return Err(Error::new(
-                            Kind::Busy,
-                            format!("{UPLOADS_PER_OWNER_MAX} uploads are open already: finish or cancel some"),
-                        ));
-                    }
-                    uploads::insert(tx, row).await
-                })
-            })
-            .await;
-        if let Err(error) = inserted {
-            if !maybe_written(&error) {
-                self.forget_draft(&row.version).await;
-            }
-            return Err(error);
         }
-        let session = self.open_session(&row, draft, RangeSet::new());
-        Ok((self.live_status(&session, &row), true))
     }
 
-    async fn same_session(&self, caller: &Caller, begin: &Begin) -> Result<Option<UploadRow>> {
-        if begin.fingerprint.is_none() {
-            return Ok(None);
-        }
-        let args = (caller.user().to_owned(), begin.path.clone());
-        let rows = self
+    /// `None` when another request has just begun the same.
+    async fn begin_new(&self, row: UploadRow) -> Result<Option<UploadStatus>> {
+        // The draft first: it is where a full disk says so, and a draft without a row is collected.
+        let draft = self.create_draft(&row.version, row.length).await?;
+        // Open before the row can be found: whoever finds it shares this session, and one that is completed at
+        // once is not opened again here.
+        let session = self.open_session(&row, draft, RangeSet::new());
+        let begun = self
             .db
-            .read("find upload", args, |tx, (owner, path)| {
-                Box::pin(uploads::receiving_for(tx, owner, path, 64))
+            .write("begin upload", row.clone(), |tx, row| {
+                Box::pin(insert_unless_same(tx, row))
             })
-            .await?;
-        Ok(rows.into_iter().find(|row| {
-            row.origin == Origin::Native
-                && row.length == begin.len
-                && row.fingerprint == begin.fingerprint
-        }))
+            .await;
+        if let Ok(true) = begun {
+            return Ok(Some(self.live_status(&session, &row)));
+        }
+        self.end_session(&session);
+        if begun
+            .as_ref()
+            .err()
+            .is_none_or(|error| !maybe_written(error))
+        {
+            self.forget_draft(&row.version).await;
+        }
+        begun.map(|_| None)
+    }
+
+    /// Asked before anything is made; the transaction that inserts the row asks again and decides.
+    async fn same_session(&self, row: &UploadRow) -> Result<Option<UploadRow>> {
+        self.db
+            .read("find upload", row.clone(), |tx, row| {
+                Box::pin(uploads::same_as(tx, row))
+            })
+            .await
     }
 
     /// The caller's sessions after an id.
@@ -103,7 +121,7 @@ impl Shared {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<UploadStatus>> {
-        let limit = i64::try_from(limit.clamp(1, 1000)).unwrap_or(1000);
+        let limit = i64::try_from(limit.clamp(1, UPLOADS_PAGE_MAX)).unwrap_or(i64::MAX);
         let args = (
             caller.user().to_owned(),
             after.unwrap_or("").to_owned(),
@@ -221,6 +239,22 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Inserts a session's row (true), unless an open one is the same: two requests at once with one fingerprint get
+/// one session. Transactions that write come one after the other, on every engine.
+async fn insert_unless_same(tx: &mut Tx<'_>, row: &UploadRow) -> Result<bool> {
+    if uploads::same_as(tx, row).await?.is_some() {
+        return Ok(false);
+    }
+    if uploads::count_of_owner(tx, &row.owner).await? >= UPLOADS_PER_OWNER_MAX {
+        return Err(Error::new(
+            Kind::Busy,
+            format!("{UPLOADS_PER_OWNER_MAX} uploads are open already: finish or cancel some"),
+        ));
+    }
+    uploads::insert(tx, row).await?;
+    Ok(true)
 }
 
 fn check_fingerprint(fingerprint: Option<&str>) -> Result<()> {

@@ -45,6 +45,10 @@ impl Sessions {
         self.open.lock().values().cloned().collect()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.open.lock().len()
+    }
+
     pub(crate) async fn opening(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.opening.lock().await
     }

@@ -274,7 +274,7 @@ impl Shared {
     }
 
     /// Ends a session that nobody continued, unless a chunk comes at this moment.
-    pub(crate) async fn v0_expire(&self, row: &UploadRow) -> Result<()> {
+    pub(crate) async fn v0_expire(&self, row: &UploadRow) -> Result<bool> {
         let turn = self.v0_turns.turn(&row.owner, &row.peer, &row.path);
         let _turn = turn.lock().await;
         let now = self
@@ -285,9 +285,10 @@ impl Shared {
             .await?;
         match now {
             Some(now) if now.state == UploadState::Receiving && now.active_ms == row.active_ms => {
-                self.v0_drop(&now).await
+                self.v0_drop(&now).await?;
+                Ok(true)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 

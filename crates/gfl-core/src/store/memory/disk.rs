@@ -63,8 +63,13 @@ impl Body {
 /// What an inode is.
 #[derive(Debug, Clone)]
 pub(super) enum Node {
-    Dir { mtime_ns: i64, mode: u32 },
+    Dir {
+        mtime_ns: i64,
+        mode: u32,
+    },
     File(Arc<Mutex<Body>>),
+    /// With its text.
+    Link(String),
 }
 
 /// A change of names.
@@ -177,6 +182,7 @@ impl Disk {
         let (node, ctime_ns) = self.nodes.get(&ino)?;
         let (size, mtime_ns) = match node {
             Node::Dir { mtime_ns, .. } => (0, *mtime_ns),
+            Node::Link(text) => (text.len() as u64, 0),
             Node::File(body) => {
                 let body = body.lock();
                 (body.size, body.mtime_ns)
@@ -237,6 +243,13 @@ impl Disk {
         (body.mtime_ns, body.mode) = (now, 0o644);
         self.durable_bodies.insert(ino, body.clone());
         self.pending.push(Op::Add(name.to_owned(), ino));
+    }
+
+    /// A person's link, durable at once as far as its name is.
+    pub(super) fn add_durable_link(&mut self, name: &str, text: &str) {
+        self.change(Op::Remove(name.to_owned()));
+        let ino = self.add_node(Node::Link(text.to_owned()));
+        self.change(Op::Add(name.to_owned(), ino));
     }
 
     fn add_node(&mut self, node: Node) -> u64 {

@@ -3,12 +3,15 @@
 
 mod disk;
 mod files;
+mod links;
 mod shelf;
 
 use self::disk::{Body, Disk, Node};
 use self::files::{MemoryContent, MemoryDraft};
 use super::redo::{self, Shelf};
-use super::{Content, Draft, Found, Named, Names, Place, Publish, Published, Space, Stamp, Store};
+use super::{
+    Content, Draft, Found, Link, Named, Names, Place, Publish, Published, Space, Stamp, Store,
+};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use async_trait::async_trait;
@@ -119,6 +122,7 @@ impl Memory {
                 stamp,
                 mode: body.lock().mode,
             },
+            Some((_, Node::Link(_))) => Found::Other,
             None => Found::Nothing,
         }
     }
@@ -132,6 +136,16 @@ impl Memory {
         })
     }
 
+    /// The body of what is at a place, links followed.
+    fn body_at(&self, place: &Place) -> Result<(Stamp, Arc<Mutex<Body>>)> {
+        let name = place_name(place);
+        let real = match place {
+            Place::Visible(_) => links::followed(&self.disk.lock(), &name),
+            Place::Kept(_) => None,
+        };
+        self.body(&real.unwrap_or(name))
+    }
+
     fn body(&self, name: &str) -> Result<(Stamp, Arc<Mutex<Body>>)> {
         let disk = self.disk.lock();
         match disk.node(name) {
@@ -139,6 +153,7 @@ impl Memory {
                 let stamp = disk.stamp(name).ok_or_else(|| nothing(name))?;
                 Ok((stamp, Arc::clone(body)))
             }
+            Some((_, Node::Link(_))) => Err(nothing(name)),
             Some(_) => Err(Error::new(
                 Kind::IsADirectory,
                 format!("{} is a folder", shown(name)),
@@ -222,7 +237,7 @@ impl Store for Memory {
         from: &Place,
         from_key: Option<&Key>,
     ) -> Result<Arc<dyn Draft>> {
-        let (_, source) = self.body(&place_name(from))?;
+        let (_, source) = self.body_at(from)?;
         let copy = source.lock().clone();
         let mut disk = self.disk.lock();
         let (ino, body) = disk.add_draft(&draft_name(key));
@@ -276,6 +291,9 @@ impl Store for Memory {
         to: &FilePath,
         over: Option<&Key>,
     ) -> Result<bool> {
+        if self.is_inside(to, from) {
+            return Err(redo::into_itself(from, to));
+        }
         redo::rename(self, from, ino, to, over)
     }
 
@@ -284,7 +302,7 @@ impl Store for Memory {
             return Ok(false);
         }
         let name = self
-            .spot(path, true, false)?
+            .spot(path, true)?
             .ok_or_else(|| nothing(path.as_str()))?;
         let mut disk = self.disk.lock();
         match disk.node(&name) {
@@ -306,6 +324,7 @@ impl Store for Memory {
         mode: Option<u32>,
     ) -> Result<Found> {
         let name = visible(path);
+        let name = links::followed(&self.disk.lock(), &name).unwrap_or(name);
         let ino = {
             let disk = self.disk.lock();
             disk.node(&name)
@@ -321,6 +340,7 @@ impl Store for Memory {
                 *t = mtime_ns.unwrap_or(*t);
                 *m = mode.map_or(*m, |mode| (mode & 0o777) | 0o700);
             }
+            Node::Link(_) => {}
             Node::File(body) => {
                 let mut body = body.lock();
                 body.mtime_ns = mtime_ns.unwrap_or(body.mtime_ns);
@@ -349,7 +369,11 @@ impl Store for Memory {
     }
 
     async fn stat(&self, path: &FilePath) -> Result<Found> {
-        Ok(self.found(&visible(path)))
+        Ok(self.found_followed(&visible(path)))
+    }
+
+    async fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>> {
+        Ok(self.link_at(place, at))
     }
 
     async fn stat_kept(&self, key: &Key) -> Result<Found> {
@@ -357,43 +381,35 @@ impl Store for Memory {
     }
 
     async fn open(&self, place: &Place) -> Result<Arc<dyn Content>> {
-        let (stamp, body) = self.body(&place_name(place))?;
+        let (stamp, body) = self.body_at(place)?;
         let mode = body.lock().mode;
         Ok(Arc::new(MemoryContent { stamp, mode, body }))
     }
 
     async fn list(&self, dir: &FilePath, after: Option<&str>, limit: usize) -> Result<Names> {
-        match self.found(&visible(dir)) {
+        match self.found_followed(&visible(dir)) {
             Found::Dir { .. } => {}
             Found::File { .. } => {
                 return Err(Error::new(Kind::NotADirectory, format!("{dir} is a file")));
             }
             _ => return Err(nothing(&visible(dir))),
         }
-        let prefix = format!("{}/", visible(dir));
-        let mut wanted: Vec<String> = {
-            let disk = self.disk.lock();
-            let inside = disk
-                .names
-                .range(prefix.clone()..)
-                .map(|(name, _)| name.as_str());
-            inside
-                .map_while(|name| name.strip_prefix(&prefix))
-                .filter(|name| !name.contains('/') && after.is_none_or(|after| *name > after))
-                .take(limit.saturating_add(1))
-                .map(str::to_owned)
-                .collect()
-        };
+        let mut wanted: Vec<Named> = Vec::new();
+        let mut skipped = 0;
+        for (name, found) in self.named_in(&visible(dir)) {
+            match found {
+                Found::Other => skipped += 1,
+                _ if after.is_some_and(|after| name.as_str() <= after) => {}
+                _ if wanted.len() > limit => {}
+                found => wanted.push(Named { name, found }),
+            }
+        }
         let more = wanted.len() > limit;
         wanted.truncate(limit);
-        let named = |name: String| Named {
-            found: self.found(&format!("{prefix}{name}")),
-            name,
-        };
         Ok(Names {
-            names: wanted.into_iter().map(named).collect(),
+            names: wanted,
             more,
-            skipped: 0,
+            skipped,
         })
     }
 

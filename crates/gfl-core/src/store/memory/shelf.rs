@@ -2,7 +2,8 @@
 //! that concurrent operations mix as they do on a real disk.
 
 use super::disk::Node;
-use super::{Memory, draft_name, kept_name, visible};
+use super::links::followed;
+use super::{Memory, ROOT, draft_name, kept_name, visible};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::store::redo::{Seen, Shelf, Step, What};
@@ -13,7 +14,7 @@ use std::sync::atomic::Ordering;
 impl Shelf for Memory {
     type Spot = String;
 
-    fn spot(&self, path: &FilePath, make: bool, _follow: bool) -> Result<Option<String>> {
+    fn spot(&self, path: &FilePath, make: bool) -> Result<Option<String>> {
         if path.is_root() {
             return Err(Error::new(
                 Kind::Invalid,
@@ -21,18 +22,24 @@ impl Shelf for Memory {
             ));
         }
         let mut disk = self.disk.lock();
+        let mut at = ROOT.to_owned();
         for dir in path.ancestors() {
-            match disk.node(&visible(&dir)) {
+            let Some(real) = followed(&disk, &visible(&dir)) else {
+                let text = format!("{dir} is a link that leaves the storage");
+                return Err(Error::new(Kind::InvalidPath, text));
+            };
+            match disk.node(&real) {
                 Some((_, Node::Dir { .. })) => {}
-                None if make => disk.add_dir(&visible(&dir)),
+                None if make => disk.add_dir(&real),
                 Some(_) if make => {
                     let text = format!("{dir} is a file where a folder is needed");
                     return Err(Error::new(Kind::NotADirectory, text));
                 }
                 _ => return Ok(None),
             }
+            at = real;
         }
-        Ok(Some(visible(path)))
+        Ok(path.name().map(|name| format!("{at}/{name}")))
     }
 
     fn draft_spot(&self, key: &Key) -> String {
@@ -52,16 +59,18 @@ impl Shelf for Memory {
         let Some((_, node)) = disk.node(spot) else {
             return Ok(None);
         };
-        let what = if matches!(node, Node::Dir { .. }) {
-            What::Dir
-        } else {
-            What::File
+        let what = match node {
+            Node::Dir { .. } => What::Dir,
+            Node::File(_) => What::File,
+            Node::Link(_) => What::Link,
         };
         Ok(disk.stamp(spot).map(|stamp| Seen { what, stamp }))
     }
 
-    fn followed(&self, _path: &FilePath) -> Result<Option<u64>> {
-        Ok(None)
+    fn followed(&self, path: &FilePath) -> Result<Option<u64>> {
+        let disk = self.disk.lock();
+        let real = followed(&disk, &visible(path));
+        Ok(real.and_then(|real| disk.node(&real).map(|(ino, _)| ino)))
     }
 
     fn is_listed(&self, _spot: &String) -> Result<bool> {

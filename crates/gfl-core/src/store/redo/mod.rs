@@ -55,9 +55,8 @@ pub(super) trait Shelf {
     /// A name in a directory that is held fast.
     type Spot;
 
-    /// The spot of a path. `None` when a parent is missing and `make` is off. `follow`: a link at the
-    /// path leads to the spot of what it names.
-    fn spot(&self, path: &FilePath, make: bool, follow: bool) -> Result<Option<Self::Spot>>;
+    /// The spot of a path, a link at its end not followed. `None` when a parent is missing and `make` is off.
+    fn spot(&self, path: &FilePath, make: bool) -> Result<Option<Self::Spot>>;
     /// The spot of a draft.
     fn draft_spot(&self, key: &Key) -> Self::Spot;
     /// The spot of kept content.
@@ -88,6 +87,12 @@ fn ino(seen: Option<Seen>) -> Option<u64> {
     seen.map(|s| s.stamp.ino)
 }
 
+/// For stores that find that one path leads, through links, into the other.
+pub(super) fn into_itself(from: &FilePath, to: &FilePath) -> Error {
+    let text = format!("{from} cannot be moved onto or into itself, where {to} leads");
+    Error::new(Kind::Invalid, text)
+}
+
 fn unsettled(path: &FilePath) -> Error {
     Error::new(
         Kind::Conflict,
@@ -113,6 +118,13 @@ fn exists(path: &FilePath) -> Error {
     Error::new(Kind::AlreadyExists, format!("{path} exists already"))
 }
 
+impl What {
+    /// Whether something else may take its name. A person's link is replaced as a file is: by its name.
+    fn is_replaceable(self) -> bool {
+        matches!(self, What::File | What::Link)
+    }
+}
+
 /// Whether `path` (a link at its end followed) is the thing with inode `wanted`.
 fn is_it<S: Shelf>(shelf: &S, path: &FilePath, seen: Option<Seen>, wanted: u64) -> Result<bool> {
     match seen {
@@ -127,7 +139,7 @@ fn is_it<S: Shelf>(shelf: &S, path: &FilePath, seen: Option<Seen>, wanted: u64) 
 pub(super) fn retire<S: Shelf>(shelf: &S, path: &FilePath, wanted: u64, key: &Key) -> Result<bool> {
     let kept = shelf.kept_spot(key);
     for _ in 0..RACES_MAX {
-        let Some(spot) = shelf.spot(path, false, false)? else {
+        let Some(spot) = shelf.spot(path, false)? else {
             return Ok(shelf.look(&kept)?.is_some_and(|s| is_kept_as(s, wanted)));
         };
         let there = shelf.look(&spot)?;
@@ -168,7 +180,7 @@ pub(super) fn unretire<S: Shelf>(
     let kept = shelf.kept_spot(key);
     for _ in 0..RACES_MAX {
         let Some(seen) = shelf.look(&kept)? else {
-            let spot = shelf.spot(path, false, false)?;
+            let spot = shelf.spot(path, false)?;
             return match spot {
                 Some(spot) => is_it(shelf, path, shelf.look(&spot)?, wanted),
                 None => Ok(false),
@@ -177,7 +189,7 @@ pub(super) fn unretire<S: Shelf>(
         if !is_kept_as(seen, wanted) {
             return Ok(false);
         }
-        let Some(spot) = shelf.spot(path, true, false)? else {
+        let Some(spot) = shelf.spot(path, true)? else {
             continue;
         };
         match shelf.move_new(&kept, &spot)? {

@@ -17,7 +17,7 @@ pub(in crate::store) fn publish<S: Shelf>(shelf: &S, p: &Publish) -> Result<Publ
         if seen.stamp.ino != p.ino {
             return keep_what_came_out(shelf, p, &draft, seen);
         }
-        let Some(spot) = shelf.spot(&p.path, true, true)? else {
+        let Some(spot) = shelf.spot(&p.path, true)? else {
             continue;
         };
         match shelf.move_new(&draft, &spot)? {
@@ -55,9 +55,8 @@ fn replace<S: Shelf>(
     // Looking first keeps folders and devices from vanishing for an instant; what comes out is
     // looked at again, because a person may put one there right now.
     match there.what {
-        What::File => {}
+        What::File | What::Link => {}
         What::Dir => return Err(is_directory(&p.path)),
-        What::Link => return Ok(None),
         What::Other => return Err(not_a_file(&p.path)),
     }
     match shelf.exchange(draft, spot)? {
@@ -77,8 +76,8 @@ fn keep_what_came_out<S: Shelf>(
     draft: &S::Spot,
     out: Seen,
 ) -> Result<Published> {
-    let spot = shelf.spot(&p.path, false, true)?;
-    if out.what != What::File {
+    let spot = shelf.spot(&p.path, false)?;
+    if !out.what.is_replaceable() {
         // A person put a folder there between our look and the exchange. Back with it.
         put_back(shelf, p, draft, spot.as_ref())?;
         return Err(if out.what == What::Dir {
@@ -117,7 +116,7 @@ fn put_back<S: Shelf>(
     Ok(())
 }
 
-/// Moves the old file from `from` to the kept place that says whose it is.
+/// Moves the old file from `from` to the kept place that says whose it is. A link is always a person's.
 fn keep<S: Shelf>(shelf: &S, p: &Publish, from: &S::Spot, out: Seen) -> Result<CameOut> {
     if let Some((key, stamp)) = &p.replaces
         && same_file(&out.stamp, stamp)
@@ -148,7 +147,8 @@ fn replace_without_exchange<S: Shelf>(
     spot: &S::Spot,
 ) -> Result<Option<Published>> {
     let _alone = shelf.alone();
-    let Some(there) = shelf.look(spot)?.filter(|seen| seen.what == What::File) else {
+    let there = shelf.look(spot)?;
+    let Some(there) = there.filter(|seen| seen.what.is_replaceable()) else {
         return Ok(None);
     };
     let ours = p
@@ -172,7 +172,7 @@ fn replace_without_exchange<S: Shelf>(
 
 /// A redo that finds no draft: everything was done. Says again what came out.
 fn published_before<S: Shelf>(shelf: &S, p: &Publish) -> Result<Published> {
-    let now = match shelf.spot(&p.path, false, true)? {
+    let now = match shelf.spot(&p.path, false)? {
         Some(spot) => shelf.look(&spot)?,
         None => None,
     };

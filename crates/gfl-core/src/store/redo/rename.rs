@@ -22,7 +22,7 @@ pub(in crate::store) fn rename<S: Shelf>(
         return Err(Error::new(Kind::Invalid, text));
     }
     for _ in 0..RACES_MAX {
-        let source = shelf.spot(from, false, false)?;
+        let source = shelf.spot(from, false)?;
         let seen = match &source {
             Some(spot) => shelf.look(spot)?,
             None => None,
@@ -33,7 +33,7 @@ pub(in crate::store) fn rename<S: Shelf>(
         if !is_it(shelf, from, seen, wanted)? {
             return renamed_before(shelf, Some((&spot, seen)), wanted, to, over);
         }
-        let Some(target) = shelf.spot(to, true, false)? else {
+        let Some(target) = shelf.spot(to, true)? else {
             continue;
         };
         match shelf.move_new(&spot, &target)? {
@@ -75,9 +75,9 @@ fn rename_over<S: Shelf>(
         return Err(exists(to));
     };
     match there.what {
-        What::File => {}
+        What::File | What::Link => {}
         What::Dir => return Err(is_directory(to)),
-        What::Link | What::Other => return Err(not_a_file(to)),
+        What::Other => return Err(not_a_file(to)),
     }
     let kept = shelf.kept_spot(key);
     match shelf.exchange(from, target)? {
@@ -93,7 +93,7 @@ fn rename_over<S: Shelf>(
     }
     // What came out of `to` is now at `from`.
     match shelf.look(from)? {
-        Some(out) if out.what != What::File => {
+        Some(out) if !out.what.is_replaceable() => {
             shelf.exchange(from, target)?;
             Err(if out.what == What::Dir {
                 is_directory(to)
@@ -134,7 +134,7 @@ fn renamed_before<S: Shelf>(
     to: &FilePath,
     over: Option<&Key>,
 ) -> Result<bool> {
-    let Some(target) = shelf.spot(to, false, false)? else {
+    let Some(target) = shelf.spot(to, false)? else {
         return Ok(false);
     };
     let there = shelf.look(&target)?;
@@ -147,7 +147,7 @@ fn renamed_before<S: Shelf>(
         return Ok(false);
     }
     if let (Some(key), Some((spot, Some(seen)))) = (over, from)
-        && seen.what == What::File
+        && seen.what.is_replaceable()
     {
         let kept = shelf.kept_spot(key);
         if shelf.look(&kept)?.is_none() {

@@ -35,7 +35,13 @@ impl fmt::Display for About<'_> {
 
 /// The error for a failed step: `doing` is an infinitive ("open", "write").
 pub(super) fn error(errno: Errno, doing: &str, about: About<'_>) -> Error {
-    let (kind, reason) = meaning(errno);
+    let (kind, reason) = match (errno, about) {
+        // A person's file: nothing is wrong with the storage as a whole.
+        (Errno::ACCESS | Errno::PERM, About::Path(_) | About::Kept | About::Content) => {
+            (Kind::StoragePermission, Some(NO_PERMISSION))
+        }
+        _ => meaning(errno),
+    };
     let message = match reason {
         Some(reason) => format!("cannot {doing} {about}: {reason}"),
         None => {
@@ -81,6 +87,10 @@ pub(super) fn reserved(path: &FilePath) -> Error {
     )
 }
 
+/// For what belongs to the caller: a token with more permissions would not help, so it says who can.
+const NO_PERMISSION: &str = "the server itself has no permission for it on its disk; its administrator can give it one \
+     (check owner and mode of this and of the folders above)";
+
 /// Which kind an errno is, and what to tell the caller.
 fn meaning(errno: Errno) -> (Kind, Option<&'static str>) {
     match errno {
@@ -98,7 +108,7 @@ fn meaning(errno: Errno) -> (Kind, Option<&'static str>) {
         ),
         Errno::ACCESS | Errno::PERM => (
             Kind::ReadOnlyStorage,
-            Some("the server may not access it; check owner and mode of the folder and the file"),
+            Some("the server may not write there; check owner and mode of the folder"),
         ),
         Errno::NAMETOOLONG | Errno::ILSEQ => (
             Kind::NameNotStorable,
@@ -149,7 +159,8 @@ mod tests {
             (Errno::NOSPC, Kind::StorageFull),
             (Errno::DQUOT, Kind::StorageFull),
             (Errno::ROFS, Kind::ReadOnlyStorage),
-            (Errno::ACCESS, Kind::ReadOnlyStorage),
+            (Errno::ACCESS, Kind::StoragePermission),
+            (Errno::PERM, Kind::StoragePermission),
             (Errno::NOTDIR, Kind::NotADirectory),
             (Errno::ISDIR, Kind::IsADirectory),
             (Errno::NOENT, Kind::NotFound),
@@ -162,6 +173,15 @@ mod tests {
             assert!(e.message().contains("a/b"), "{e}");
             assert!(std::error::Error::source(&e).is_some());
         }
+        // The server's own folders: then nothing can be stored at all.
+        for about in [About::Storage, About::Draft] {
+            let e = error(Errno::ACCESS, "write to", about);
+            assert_eq!(e.kind(), Kind::ReadOnlyStorage);
+        }
+        assert_eq!(
+            naming(Errno::ACCESS, "publish", &path).kind(),
+            Kind::StoragePermission
+        );
         assert_eq!(
             naming(Errno::INVAL, "publish", &path).kind(),
             Kind::NameNotStorable

@@ -5,7 +5,7 @@ use super::errno::{self, About};
 use super::root::{OWN, file_type};
 use super::stat::found;
 use super::{Inner, READ_DIR};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::limits::LIST_CHUNK_NAMES;
 use crate::store::{Found, Named, Names};
 use gfl_api::path::FilePath;
@@ -165,9 +165,13 @@ impl Inner {
         if file_type(&stat) != FileType::Symlink {
             return Ok(found(&stat));
         }
-        match dir.join(name) {
-            Ok(path) => self.stat(&path),
-            Err(_) => Ok(Found::Other),
+        let Ok(path) = dir.join(name) else {
+            return Ok(Found::Other);
+        };
+        match self.stat(&path) {
+            // It leads to where the server may not look.
+            Err(error) if error.kind() == Kind::StoragePermission => Ok(Found::Other),
+            found => found,
         }
     }
 }

@@ -36,7 +36,9 @@ use self::errno::About;
 use self::root::Root;
 use self::settle::Syncer;
 use self::shelf::Names;
-use super::{Content, Draft, Found, Names as Listed, Place, Publish, Published, Space, Stamp};
+use super::{
+    Content, Draft, Found, Link, Names as Listed, Place, Publish, Published, Space, Stamp,
+};
 use super::{Store, redo};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
@@ -282,7 +284,14 @@ impl Store for Tree {
     ) -> Result<bool> {
         let (from, to, over) = (from.clone(), to.clone(), over.cloned());
         self.run(move |inner| {
-            redo::rename(&inner.names("move to", &to), &from, ino, &to, over.as_ref())
+            let moved = redo::rename(&inner.names("move to", &to), &from, ino, &to, over.as_ref());
+            match moved {
+                // The kernel has one code for both.
+                Err(e) if e.kind() == Kind::NameNotStorable && inner.root.is_inside(&to, &from) => {
+                    Err(redo::into_itself(&from, &to))
+                }
+                moved => moved,
+            }
         })
         .await
     }
@@ -319,6 +328,11 @@ impl Store for Tree {
     async fn stat(&self, path: &FilePath) -> Result<Found> {
         let path = path.clone();
         self.run(move |inner| inner.stat(&path)).await
+    }
+
+    async fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>> {
+        let (place, at) = (place.clone(), at.clone());
+        self.run(move |inner| inner.link(&place, &at)).await
     }
 
     async fn stat_kept(&self, key: &Key) -> Result<Found> {

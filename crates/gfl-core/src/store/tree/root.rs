@@ -168,8 +168,8 @@ impl Root {
     }
 
     /// Where `path`'s name stands, to be looked at and renamed. `None` when a parent is missing (or is
-    /// not a directory) and `make` is off. With `follow`, a link at the path itself leads to its target's spot.
-    pub(super) fn spot(&self, path: &FilePath, make: bool, follow: bool) -> Result<Option<Spot>> {
+    /// not a directory) and `make` is off. Links on the way are followed, one at the path itself is not.
+    pub(super) fn spot(&self, path: &FilePath, make: bool) -> Result<Option<Spot>> {
         let fail = |lost: Lost| lost.error("resolve", path);
         let (Some(name), Some(parent)) = (path.name(), path.parent()) else {
             return Err(Error::new(
@@ -185,26 +185,45 @@ impl Root {
             // Names the parent, which is what stands in the way.
             Err(lost) => return Err(lost.error("resolve", &parent)),
         };
-        let spot = Spot {
-            dir: Arc::new(dir),
-            name: name.as_bytes().to_vec(),
-        };
-        if !follow {
-            return Ok(Some(spot));
-        }
-        let stat = spot.look().map_err(|e| fail(e.into()))?;
-        if !stat.is_some_and(|s| file_type(&s) == FileType::Symlink) {
-            return Ok(Some(spot));
-        }
-        let mut real = self.real(path.as_str().as_bytes()).map_err(fail)?;
-        let name = real.segments.pop().ok_or_else(|| fail(Lost::Escapes))?;
-        let dir = self
-            .open_exact(&real.path(), DIR)
-            .map_err(|e| fail(e.into()))?;
         Ok(Some(Spot {
             dir: Arc::new(dir),
-            name,
+            name: name.as_bytes().to_vec(),
         }))
+    }
+
+    /// Whether links lead from `path` to below `top`.
+    pub(super) fn is_inside(&self, path: &FilePath, top: &FilePath) -> bool {
+        let real = |path: &FilePath| self.real(path.as_str().as_bytes());
+        match (real(path), real(top)) {
+            (Ok(path), Ok(top)) => path.segments.starts_with(&top.segments),
+            _ => false,
+        }
+    }
+
+    /// Opens what a link with this text would lead to if it stood in `dir`, the end of which may be missing yet.
+    pub(super) fn open_from(
+        &self,
+        dir: &FilePath,
+        text: &[u8],
+        flags: OFlags,
+    ) -> Result<OwnedFd, Lost> {
+        if text.starts_with(b"/") {
+            return Err(Lost::Escapes);
+        }
+        let mut path = self.real(dir.as_str().as_bytes())?;
+        for part in text.split(|b| *b == b'/') {
+            // What is missing is no link: there `..` is what it looks like.
+            if part == b".." && path.segments.len() > path.existing {
+                path.segments.pop();
+            } else {
+                path.segments.push(part.to_vec());
+            }
+        }
+        let real = self.real(&path.path())?;
+        if real.existing < real.segments.len() {
+            return Err(Lost::Os(Errno::NOENT));
+        }
+        Ok(self.open_exact(&real.path(), flags)?)
     }
 
     /// Makes `path` and its parents where missing (0755 under the umask); also says whether the last

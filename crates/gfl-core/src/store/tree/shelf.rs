@@ -69,8 +69,8 @@ impl Names<'_> {
 impl Shelf for Names<'_> {
     type Spot = Spot;
 
-    fn spot(&self, path: &FilePath, make: bool, follow: bool) -> Result<Option<Spot>> {
-        self.inner.root.spot(path, make, follow)
+    fn spot(&self, path: &FilePath, make: bool) -> Result<Option<Spot>> {
+        self.inner.root.spot(path, make)
     }
 
     fn draft_spot(&self, key: &Key) -> Spot {

@@ -30,7 +30,7 @@ impl Inner {
     /// See [`crate::store::Store::collides`]. Looks at the last name only; the folders above have their own.
     pub(super) fn collides(&self, path: &FilePath) -> Result<Option<String>> {
         let fail = |errno: Errno| errno::error(errno, "look for names like", About::Path(path));
-        let Some(spot) = self.root.spot(path, false, false)? else {
+        let Some(spot) = self.root.spot(path, false)? else {
             return Ok(None);
         };
         let Some(found) = spot.look().map_err(fail)? else {

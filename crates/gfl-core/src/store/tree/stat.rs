@@ -2,15 +2,16 @@
 
 use super::Inner;
 use super::errno::{self, About};
-use super::root::{Lost, file_type};
+use super::root::{Lost, Spot, file_type};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::settings::Durability;
-use crate::store::{Found, Space, Stamp};
+use crate::store::{Found, Link, Place, Space, Stamp};
 use gfl_api::path::FilePath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
-use rustix::fs::{fchmod, fstat, fstatvfs, fsync, futimens, openat, unlinkat};
+use rustix::fs::{fchmod, fstat, fstatvfs, fsync, futimens, openat, readlinkat, unlinkat};
 use rustix::io::Errno;
+use std::sync::Arc;
 
 /// Permission bits a client may set. Set-id and sticky bits are dropped.
 pub(super) const MODE_BITS: u32 = 0o777;
@@ -74,6 +75,42 @@ pub(super) fn mtime(ns: i64) -> Timestamps {
 }
 
 impl Inner {
+    /// See [`crate::store::Store::link`].
+    pub(super) fn link(&self, place: &Place, at: &FilePath) -> Result<Option<Link>> {
+        let spot = match place {
+            Place::Visible(path) => match self.root.spot(path, false)? {
+                Some(spot) => spot,
+                None => return Ok(None),
+            },
+            Place::Kept(key) => Spot {
+                dir: Arc::clone(&self.kept),
+                name: key.as_str().into(),
+            },
+        };
+        let fail = |errno: Errno| errno::error(errno, "look at", About::Path(at));
+        let text = match readlinkat(&spot.dir, &*spot.name, Vec::new()) {
+            Ok(text) => text.into_bytes(),
+            // No link, or gone.
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => {
+                return Ok(None);
+            }
+            Err(errno) => return Err(fail(errno)),
+        };
+        let Some(own) = spot.look().map_err(fail)? else {
+            return Ok(None);
+        };
+        let dir = at.parent().unwrap_or_else(FilePath::root);
+        let leads_to = match self.root.open_from(&dir, &text, OFlags::PATH) {
+            Ok(fd) => found(&fstat(&fd).map_err(fail)?),
+            Err(lost) if lost.is_missing() => Found::Nothing,
+            Err(_) => Found::Other,
+        };
+        Ok(Some(Link {
+            stamp: stamp(&own),
+            leads_to,
+        }))
+    }
+
     /// See [`crate::store::Store::stat`]. A path below a file, or with a name too long, names nothing.
     pub(super) fn stat(&self, path: &FilePath) -> Result<Found> {
         match self.root.open(path, OFlags::PATH) {

@@ -144,7 +144,10 @@ const TEMP_BYTES: usize = 8;
 impl Folder {
     /// The folder `path` as the user named it, made with its parents if need be.
     fn named(path: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(path)?;
+        std::fs::create_dir_all(path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => io::Error::new(error.kind(), "a file is in the way"),
+            _ => error,
+        })?;
         Ok(Self {
             handle: Handle::named(path)?,
             shown: path.to_owned(),
@@ -154,10 +157,15 @@ impl Folder {
     fn child(&self, name: &str) -> io::Result<Self> {
         let shown = self.shown.join(name);
         let handle = self.handle.child(name).map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("{}: {error} (symlinks are not followed)", shown.display()),
-            )
+            let why = match error.kind() {
+                // What opening a symlink as a folder is answered with.
+                io::ErrorKind::NotADirectory => {
+                    "it is not a folder (symlinks are not followed)".to_owned()
+                }
+                _ => error.to_string(),
+            };
+            let text = format!("cannot enter {}: {why}", shown.display());
+            io::Error::new(error.kind(), text)
         })?;
         Ok(Self { handle, shown })
     }

@@ -1,10 +1,18 @@
 //! The JSON bodies of v1. A field here is a promise: it is never renamed, and a new one is optional to read.
 //!
 //! Times are RFC 3339 text, modes octal text, hashes hex text, as they stand on the wire; see
-//! [`crate::http::parse_mtime`], [`crate::http::parse_mode`] and [`crate::Root`]. Unknown members are ignored.
+//! [`crate::http::parse_mtime`], [`crate::http::parse_mode`] and [`crate::Root`]. Unknown members of answers are
+//! ignored, so that a newer server may say more; those of requests are noticed, see [`Strict`].
+
+mod admin;
+mod stats;
+mod strict;
 
 use crate::problem::Problem;
+pub use admin::AdminCheck;
 use serde::{Deserialize, Deserializer, Serialize};
+pub use stats::{AccessEntry, AccessPage, UsageEntry, UsagePage, day_number, day_text};
+pub use strict::{AtMost, Members, Strict, UnknownMember};
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +67,9 @@ pub struct ListPage {
     pub entries: Vec<Entry>,
     /// The cursor of the next page; none on the last.
     pub next: Option<String>,
+    /// How many names and folders cannot be shown, on this page and not counted on another.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped: u64,
 }
 
 /// Limits a client should know before it begins.
@@ -220,6 +231,10 @@ pub struct BulkGetPath {
     pub b3: Option<String>,
 }
 
+impl Members for BulkGetPath {
+    const MEMBERS: &'static [&'static str] = &["path", "b3"];
+}
+
 /// The body of `POST /v1/bulk/get`; frame indices of the answer count this list from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkGetRequest {
@@ -269,6 +284,11 @@ pub struct BatchOp {
     /// The version to restore, or the version the entry must have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+}
+
+impl Members for BatchOp {
+    const MEMBERS: &'static [&'static str] =
+        &["op", "path", "to", "recursive", "overwrite", "version"];
 }
 
 /// The body of `POST /v1/batch`. Operations run in order, each by itself: one that fails stops none.
@@ -323,6 +343,10 @@ pub struct MetaPatch {
     /// The new permission bits.
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     pub mode: Option<Option<String>>,
+}
+
+impl Members for MetaPatch {
+    const MEMBERS: &'static [&'static str] = &["mtime", "mode"];
 }
 
 /// Whether a version is the one a path names now.
@@ -406,83 +430,14 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 /// Reads a member that is there, so that `null` and absence differ.
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn entries_leave_out_what_is_unknown() {
-        let entry = Entry {
-            name: "a".into(),
-            size: 3,
-            ..Entry::default()
-        };
-        assert_eq!(
-            serde_json::to_value(&entry).unwrap(),
-            json!({"name":"a","type":"file","size":3})
-        );
-        let page: ListPage =
-            serde_json::from_value(json!({"entries":[{"name":"d","type":"socket","new":1}]}))
-                .unwrap();
-        assert_eq!((page.entries[0].kind, page.next), (EntryType::Other, None));
-        assert_eq!(
-            serde_json::to_value(ListPage::default()).unwrap(),
-            json!({"entries":[],"next":null})
-        );
-    }
-
-    #[test]
-    fn uploads_show_their_ranges() {
-        let info = UploadInfo {
-            id: "m2x".into(),
-            received: vec![[0, 11]],
-            offset: 11,
-            ..UploadInfo::default()
-        };
-        let value = serde_json::to_value(&info).unwrap();
-        assert_eq!(value["received"], json!([[0, 11]]));
-        assert_eq!(
-            (&value["state"], &value["length"]),
-            (&json!("receiving"), &json!(null))
-        );
-        assert_eq!(serde_json::from_value::<UploadInfo>(value).unwrap(), info);
-    }
-
-    #[test]
-    fn a_batch_with_an_unknown_verb_is_still_a_batch() {
-        let text = r#"{"ops":[{"op":"delete","path":"a","recursive":true},{"op":"frobnicate","path":"b"}]}"#;
-        let batch: BatchRequest = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            (batch.ops[0].op, batch.ops[0].recursive),
-            (BatchVerb::Delete, true)
-        );
-        assert_eq!(batch.ops[1].op, BatchVerb::Unknown);
-    }
-
-    #[test]
-    fn a_merge_patch_tells_null_from_absent() {
-        let patch: MetaPatch = serde_json::from_str(r#"{"mtime":null}"#).unwrap();
-        assert_eq!(
-            patch,
-            MetaPatch {
-                mtime: Some(None),
-                mode: None
-            }
-        );
-        let patch: MetaPatch = serde_json::from_str(r#"{"mode":"0644"}"#).unwrap();
-        assert_eq!(
-            patch,
-            MetaPatch {
-                mtime: None,
-                mode: Some(Some("0644".into()))
-            }
-        );
-        assert_eq!(serde_json::to_string(&patch).unwrap(), r#"{"mode":"0644"}"#);
-    }
-}
+mod tests;

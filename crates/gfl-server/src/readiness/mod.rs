@@ -3,7 +3,10 @@
 //!
 //! While somebody asks, a task probes once a second; when nobody has asked for a while it ends, so that an idle
 //! server leaves the disk alone. "Ready" is answered at once from what is known; "not ready" only after one more
-//! look, so that the end of a trouble shows immediately. Knows no catalog and no store.
+//! look, so that the end of a trouble shows immediately. What is looked at stands in [`report`]; this knows no catalog
+//! and no store.
+
+pub mod report;
 
 use parking_lot::Mutex;
 use std::future::Future;
@@ -24,17 +27,24 @@ const ANSWER_MS_MAX: u64 = 5_000;
 /// Nobody has asked for so long: no more probes.
 const ASKED_MS_MAX: u64 = 60_000;
 
-/// Finds out; the text says what is wrong.
-pub type Probe =
-    Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+/// What a probe finds.
+pub trait Picture: Clone + Send + Sync + 'static {
+    /// Whether everything works.
+    fn is_ready(&self) -> bool;
+    /// Tells the log, if it is another picture than before.
+    fn tell(&self, before: Option<&Self>);
+}
+
+/// Finds out.
+pub type Probe<P> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = P> + Send>> + Send + Sync>;
 
 /// What is known about it.
-pub struct Readiness(Arc<Inner>);
+pub struct Readiness<P>(Arc<Inner<P>>);
 
-struct Inner {
-    probe: Probe,
+struct Inner<P> {
+    probe: Probe<P>,
     state: Mutex<State>,
-    latest: watch::Sender<Option<Verdict>>,
+    latest: watch::Sender<Option<Verdict<P>>>,
     /// Somebody waits for the next verdict.
     wanted: Notify,
 }
@@ -46,16 +56,16 @@ struct State {
     stopped: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Verdict {
+#[derive(Clone)]
+struct Verdict<P> {
     begun: Instant,
     known: Instant,
-    ready: bool,
+    found: P,
 }
 
-impl Readiness {
+impl<P: Picture> Readiness<P> {
     /// Nothing is known yet.
-    pub fn new(probe: Probe) -> Readiness {
+    pub fn new(probe: Probe<P>) -> Readiness<P> {
         Readiness(Arc::new(Inner {
             probe,
             state: Mutex::default(),
@@ -64,27 +74,35 @@ impl Readiness {
         }))
     }
 
-    /// Whether the server can serve.
-    pub async fn is_ready(&self) -> bool {
+    /// How everything is; `None` when that does not come to light in time.
+    pub async fn look(&self) -> Option<P> {
         let asked = Instant::now();
         let mut latest = self.0.latest.subscribe();
         self.0.note_question(asked);
-        let known = *latest.borrow_and_update();
-        let counts = |v: &Verdict| v.ready && v.known.elapsed().as_millis() < KNOWN_MS_MAX.into();
-        if known.as_ref().is_some_and(counts) {
-            return true;
+        let counts = |v: &Verdict<P>| {
+            v.found.is_ready() && v.known.elapsed().as_millis() < KNOWN_MS_MAX.into()
+        };
+        if let Some(verdict) = latest.borrow_and_update().as_ref().filter(|v| counts(v)) {
+            return Some(verdict.found.clone());
         }
         let deadline = asked + Duration::from_millis(ANSWER_MS_MAX);
         loop {
             self.0.wanted.notify_one();
             if !matches!(timeout_at(deadline, latest.changed()).await, Ok(Ok(()))) {
-                return false;
+                return None;
             }
-            match *latest.borrow_and_update() {
-                Some(verdict) if verdict.ready || verdict.begun >= asked => return verdict.ready,
+            match latest.borrow_and_update().as_ref() {
+                Some(verdict) if verdict.found.is_ready() || verdict.begun >= asked => {
+                    return Some(verdict.found.clone());
+                }
                 _ => {}
             }
         }
+    }
+
+    /// Whether the server can serve.
+    pub async fn is_ready(&self) -> bool {
+        self.look().await.is_some_and(|found| found.is_ready())
     }
 
     /// No more probes: what they look at is about to be closed.
@@ -93,7 +111,7 @@ impl Readiness {
     }
 }
 
-impl Inner {
+impl<P: Picture> Inner<P> {
     fn note_question(self: &Arc<Self>, now: Instant) {
         let mut state = self.state.lock();
         state.asked = Some(now);
@@ -105,24 +123,19 @@ impl Inner {
 }
 
 /// The probing task. However it ends, the next question starts another.
-struct Running(Arc<Inner>);
+struct Running<P: Picture>(Arc<Inner<P>>);
 
-impl Running {
+impl<P: Picture> Running<P> {
     async fn run(self) {
         let inner = &*self.0;
         while self.goes_on() {
             let begun = Instant::now();
             let found = (inner.probe)().await;
-            let before = inner.latest.borrow().is_none_or(|verdict| verdict.ready);
-            match &found {
-                Err(why) if before => tracing::warn!("not ready: {why}"),
-                Ok(()) if !before => tracing::info!("ready again"),
-                _ => {}
-            }
+            found.tell(inner.latest.borrow().as_ref().map(|verdict| &verdict.found));
             inner.latest.send_replace(Some(Verdict {
                 begun,
                 known: Instant::now(),
-                ready: found.is_ok(),
+                found,
             }));
             sleep(Duration::from_millis(PROBE_PAUSE_MS)).await;
             tokio::select! {
@@ -141,7 +154,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl<P: Picture> Drop for Running<P> {
     fn drop(&mut self) {
         // Another may run already when this one ended by itself; a panicking one has not said so.
         if std::thread::panicking() {
@@ -164,7 +177,17 @@ mod tests {
         panics: AtomicBool,
     }
 
-    fn fake(takes_ms: u64) -> (Arc<Fake>, Readiness) {
+    impl Picture for Result<(), String> {
+        fn is_ready(&self) -> bool {
+            self.is_ok()
+        }
+
+        fn tell(&self, _: Option<&Self>) {}
+    }
+
+    type Ready = Readiness<Result<(), String>>;
+
+    fn fake(takes_ms: u64) -> (Arc<Fake>, Ready) {
         let fake = Arc::new(Fake::default());
         fake.takes_ms.store(takes_ms, SeqCst);
         let inner = Arc::clone(&fake);
@@ -183,7 +206,7 @@ mod tests {
         (fake, readiness)
     }
 
-    async fn ask(readiness: &Readiness) -> (bool, u128) {
+    async fn ask(readiness: &Ready) -> (bool, u128) {
         let begun = Instant::now();
         (readiness.is_ready().await, begun.elapsed().as_millis())
     }

@@ -1,0 +1,462 @@
+//! The table of all keys of `goflux.json`: what docs/config.md is made of. Its tests hold it against the parser, so
+//! that it can neither miss a key nor name a wrong default.
+
+use std::fmt::Write;
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// `server` or `client`.
+    pub section: &'static str,
+    /// Its name in the section.
+    pub name: &'static str,
+    /// What is written there.
+    pub kind: Kind,
+    /// What holds without it.
+    pub default: Unset,
+    /// What it does, in a sentence or two.
+    pub meaning: &'static str,
+    /// When a change counts.
+    pub takes_effect: TakesEffect,
+}
+
+/// The type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    Text,
+    /// A whole number that is not negative.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// One of these strings.
+    Choice(&'static [&'static str]),
+    /// A list of strings.
+    Texts,
+}
+
+/// The value of a key that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unset {
+    /// This JSON value.
+    Json(&'static str),
+    /// It depends; in words.
+    Depends(&'static str),
+}
+
+/// When a change of the file counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakesEffect {
+    /// At the next start.
+    AtStart,
+    /// While the server runs.
+    Live,
+    /// Each time the client is run.
+    EachRun,
+}
+
+use Kind::{Boolean, Choice, Number, Text, Texts};
+use TakesEffect::{AtStart, EachRun, Live};
+use Unset::{Depends, Json};
+
+/// A key of the section `server`.
+const fn server(
+    name: &'static str,
+    kind: Kind,
+    default: Unset,
+    takes_effect: TakesEffect,
+    meaning: &'static str,
+) -> Key {
+    Key {
+        section: "server",
+        name,
+        kind,
+        default,
+        meaning,
+        takes_effect,
+    }
+}
+
+/// A key of the section `client`.
+const fn client(name: &'static str, kind: Kind, default: Unset, meaning: &'static str) -> Key {
+    Key {
+        section: "client",
+        name,
+        kind,
+        default,
+        meaning,
+        takes_effect: EachRun,
+    }
+}
+
+/// All keys, in the order they are shown.
+pub const KEYS: &[Key] = &[
+    server(
+        "address",
+        Text,
+        Json(r#""127.0.0.1:8080""#),
+        AtStart,
+        "Where to listen, `host:port`. What is written is what is bound: `0.0.0.0:8080` is all IPv4 interfaces, \
+         `:8080` all of both kinds.",
+    ),
+    server(
+        "storage_dir",
+        Text,
+        Json(r#""./data""#),
+        AtStart,
+        "The folder with the files. A relative one counts from where the server is started.",
+    ),
+    server(
+        "meta_dir",
+        Text,
+        Json(r#""./.goflux-meta""#),
+        AtStart,
+        "The folder with the catalog and the lock, mode 0700. On another disk than `storage_dir` if that one may run \
+         completely full.",
+    ),
+    server(
+        "tokens_file",
+        Text,
+        Depends(
+            "none: authentication is off. The first start without a configuration \
+         makes `tokens.json` and names it here",
+        ),
+        AtStart,
+        "The file with the tokens. Its content is read live: what `gfl-admin` changes counts within a second.",
+    ),
+    server(
+        "tls_cert",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "The certificate chain, PEM. Needs `tls_key` too.",
+    ),
+    server(
+        "tls_key",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "The key of the certificate, PEM.",
+    ),
+    server(
+        "durability",
+        Choice(&["batch", "strict", "none"]),
+        Json(r#""batch""#),
+        AtStart,
+        "When a change is acknowledged: `batch` when it is durable together with others, `strict` when it is durable \
+         by itself, `none` at once and without syncing, for scratch data.",
+    ),
+    server(
+        "undo_days",
+        Number,
+        Json("7"),
+        AtStart,
+        "Days for which replaced and deleted files can be brought back; 0 keeps nothing.",
+    ),
+    server(
+        "undo_free_percent_min",
+        Number,
+        Json("10"),
+        AtStart,
+        "Percent of the disk to keep free. Below it, kept files go earlier.",
+    ),
+    server(
+        "event_days",
+        Number,
+        Json("90"),
+        AtStart,
+        "Days for which recorded changes (events) are kept in the catalog.",
+    ),
+    server(
+        "event_rows_max",
+        Number,
+        Json("10000000"),
+        AtStart,
+        "How many recorded changes are kept at most; the oldest go first.",
+    ),
+    server(
+        "metrics",
+        Choice(&["local", "public", "permission"]),
+        Json(r#""local""#),
+        Live,
+        "Who may read `/metrics`: this machine only, everybody, or tokens with the permission `metrics`.",
+    ),
+    server(
+        "access_log_days",
+        Number,
+        Json("30"),
+        AtStart,
+        "Days for which single requests are kept for `gfl-admin stats` and `/v1/stats`; 0 for none. Daily sums stay.",
+    ),
+    server(
+        "connections_max",
+        Number,
+        Json("4096"),
+        Live,
+        "Connections at once; more wait, and idle ones make place for them. 0 for as many as the open files allow.",
+    ),
+    server(
+        "connections_per_address_max",
+        Number,
+        Json("1024"),
+        Live,
+        "Connections from one address (IPv6: from one /64); 0 for any number. This machine and `trusted_proxies` are \
+         not counted.",
+    ),
+    server(
+        "trusted_proxies",
+        Texts,
+        Json("[]"),
+        Live,
+        "Addresses and networks of proxies whose `X-Forwarded-For` or `Forwarded` is believed.",
+    ),
+    server(
+        "drain_seconds",
+        Number,
+        Json("30"),
+        Live,
+        "Seconds in which running requests may finish when the server ends.",
+    ),
+    server(
+        "drain_notice_seconds",
+        Number,
+        Json("0"),
+        Live,
+        "Seconds before that in which it says that it is not ready and still accepts, for load balancers.",
+    ),
+    server(
+        "upload_expiry_hours",
+        Number,
+        Json("24"),
+        AtStart,
+        "Hours without activity after which an unfinished upload ends.",
+    ),
+    server(
+        "max_file_size",
+        Number,
+        Json("0"),
+        AtStart,
+        "Bytes of the largest file; 0 for no limit.",
+    ),
+    server(
+        "log",
+        Choice(&["text", "json"]),
+        Json(r#""text""#),
+        AtStart,
+        "The form of the log on stderr: lines for people, or one JSON object a line.",
+    ),
+    server(
+        "log_level",
+        Text,
+        Json(r#""info""#),
+        Live,
+        "The least severe level logged: `error`, `warn`, `info`, `debug` or `trace`.",
+    ),
+    server(
+        "show_paths_in_config",
+        Boolean,
+        Json("false"),
+        AtStart,
+        "Whether `GET /config` shows the server's paths to everybody, as v0.1 did.",
+    ),
+    server(
+        "discovery",
+        Boolean,
+        Depends("`true` if other machines can connect, `false` on loopback"),
+        AtStart,
+        "Whether `gfl discover` finds the server: it announces itself every 30 s by UDP broadcast from port 8081, as \
+         v0.1 did, and answers those in its own networks who ask. On loopback it only answers this machine.",
+    ),
+    server(
+        "discovery_name",
+        Text,
+        Json(r#""GoFlux Lite Server""#),
+        AtStart,
+        "The name it is found under, at most 128 bytes.",
+    ),
+    server(
+        "updates_file",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "A `version.json` to serve to everybody at `/version.json`, for `gfl update --local`; its signature is the \
+         file beside it with `.minisig` added. Empty for none. The files are read at each request.",
+    ),
+    client(
+        "server_url",
+        Text,
+        Json(r#""http://localhost""#),
+        "The server. `http://` may be left out. Without any settings file it is `http://localhost:8080`.",
+    ),
+    client(
+        "chunk_size",
+        Number,
+        Json("1048576"),
+        "Read for the sake of v0.1's files, and not used: the sizes of parts are decided by gfl.",
+    ),
+    client(
+        "token",
+        Text,
+        Json(r#""""#),
+        "The token. `GOFLUX_TOKEN_LITE` in the environment goes first, then this one, then `.netrc`.",
+    ),
+];
+
+/// docs/config.md.
+pub fn markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    for (section, heading) in [("server", SERVER), ("client", CLIENT)] {
+        text.push_str(heading);
+        text.push_str("| key | type | default | takes effect | meaning |\n|---|---|---|---|---|\n");
+        for key in KEYS.iter().filter(|key| key.section == section) {
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {} | {} |",
+                key.name,
+                key.kind.shown(),
+                key.default.shown(),
+                key.takes_effect.shown(),
+                key.meaning
+            );
+        }
+    }
+    text
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+Made by `cargo xtask docs` from the table in `crates/gfl-api/src/config/keys.rs`; change it there.
+
+Server and client read `goflux.json`: one JSON file with the sections `server` and `client`, either of which may be \
+missing. Every key is optional, and may be written in any letter case; of a key written twice the last counts; `null` \
+and an empty text stand for the default. An unknown key is reported with the known one that looks most like it, and \
+otherwise ignored. A value of the wrong type is an error that names the key. `gfl-server -check` prints what is in \
+force. Options of the command line go before the file.
+";
+
+const SERVER: &str = "
+## `server`
+The file is `goflux.json` in the current folder, or what `-config` names. If it is missing, it is made with safe \
+defaults. \"At start\" means that a change counts after a restart, \"live\" that a running server takes it up.
+
+";
+
+const CLIENT: &str = "
+## `client`
+The first of these that is there: what `-config` names (and then nothing else); `goflux.json` and `config.json` beside \
+the program; `config.json` in the current folder; `$XDG_CONFIG_HOME/gfl/config.json` (usually \
+`~/.config/gfl/config.json`, which `gfl config` writes); `/etc/gfl/config.json`.
+
+";
+
+impl Kind {
+    /// In words.
+    pub fn shown(self) -> String {
+        match self {
+            Text => "text".into(),
+            Number => "whole number".into(),
+            Boolean => "`true` or `false`".into(),
+            Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                quoted.join(", ")
+            }
+            Texts => "list of texts".into(),
+        }
+    }
+}
+
+impl Unset {
+    /// In words.
+    pub fn shown(self) -> String {
+        match self {
+            Json(r#""""#) => "none".into(),
+            Json(value) => format!("`{}`", value.trim_matches('"')),
+            Depends(words) => words.into(),
+        }
+    }
+}
+
+impl TakesEffect {
+    /// In words.
+    pub fn shown(self) -> &'static str {
+        match self {
+            AtStart => "at start",
+            Live => "live",
+            EachRun => "each run",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CLIENT_KEYS, Config, SERVER_KEYS};
+    use super::*;
+
+    fn parse(key: &Key, value: &str) -> Result<Config, String> {
+        let text = format!(r#"{{"{}":{{"{}":{value}}}}}"#, key.section, key.name);
+        let (config, warnings) = Config::parse(&text).map_err(|e| e.to_string())?;
+        assert!(warnings.is_empty(), "{warnings:?}");
+        Ok(config)
+    }
+
+    #[test]
+    fn the_table_has_every_key_that_is_read_and_no_other() {
+        for (section, names) in [("server", SERVER_KEYS), ("client", CLIENT_KEYS)] {
+            let keys = KEYS.iter().filter(|key| key.section == section);
+            let mut shown: Vec<&str> = keys.map(|key| key.name).collect();
+            let mut read = names.to_vec();
+            shown.sort_unstable();
+            read.sort_unstable();
+            assert_eq!(shown, read, "{section}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_what_holds_without_the_key() {
+        for key in KEYS {
+            if let Json(value) = key.default {
+                assert_eq!(parse(key, value), Ok(Config::default()), "{}", key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_named_type_is_taken_and_no_other() {
+        let samples = [
+            (Text, r#""x""#),
+            (Number, "1"),
+            (Boolean, "true"),
+            (Texts, r#"["x"]"#),
+        ];
+        for key in KEYS {
+            for (kind, value) in samples {
+                let takes = match key.kind {
+                    // A word that is none of the choices is refused as well.
+                    Choice(_) => false,
+                    own => own == kind,
+                };
+                assert_eq!(parse(key, value).is_ok(), takes, "{} = {value}", key.name);
+            }
+            if let Choice(words) = key.kind {
+                for word in words {
+                    assert!(
+                        parse(key, &format!("{word:?}")).is_ok(),
+                        "{} = {word}",
+                        key.name
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_page_is_whole() {
+        let page = markdown();
+        let rows = page.lines().filter(|line| line.starts_with("| `"));
+        assert_eq!(rows.clone().count(), KEYS.len());
+        for row in rows {
+            assert_eq!(row.matches('|').count(), 6, "{row}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The catalog of a server that does not run, for administration on its machine. Takes the server's lock, so that
+//! the two never meet.
+
+use crate::access::{StatsQuery, UsageRow, read_stats};
+use crate::auth::{Caller, Verb};
+use crate::catalog::{Db, DbErrorKind, MIGRATIONS, SyncMode};
+use crate::error::{Error, Kind, Result};
+use crate::lock::DirLock;
+use gfl_api::path::FilePath;
+use std::path::Path;
+
+/// An open catalog; nobody else has it.
+pub struct Offline {
+    db: Db,
+    _lock: DirLock,
+}
+
+impl Offline {
+    /// Opens the catalog in `meta_dir`, if there is one. Changes nothing in it.
+    ///
+    /// # Errors
+    /// `Busy` when a server runs, `NotFound` without a catalog, `Conflict` when this program is of another version.
+    pub async fn open(meta_dir: &Path) -> Result<Offline> {
+        let path = meta_dir.join("catalog.db");
+        // Neither lock nor database may be made just by looking.
+        if !path.is_file() {
+            return Err(Error::new(
+                Kind::NotFound,
+                "there is no catalog yet: no server has been started with this meta_dir",
+            ));
+        }
+        let lock = DirLock::take(&meta_dir.join("lock"))?;
+        let db = Db::open_sqlite(&path, SyncMode::Full).await?;
+        let offline = Offline { db, _lock: lock };
+        match offline.fits().await {
+            Ok(()) => Ok(offline),
+            Err(error) => {
+                offline.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// The sums by day, user and action.
+    pub async fn stats(&self, caller: &Caller, query: &StatsQuery) -> Result<Vec<UsageRow>> {
+        read_stats(&self.db, caller, query.clone()).await
+    }
+
+    /// What is damaged in the catalog; empty when nothing is.
+    pub async fn check(&self, caller: &Caller) -> Result<Vec<String>> {
+        caller.may(Verb::Admin, &FilePath::root())?;
+        Ok(self.db.check().await?)
+    }
+
+    /// Lets go of it.
+    pub async fn close(self) {
+        self.db.close().await;
+    }
+
+    async fn fits(&self) -> Result<()> {
+        let here = self.db.schema().await;
+        let ours = MIGRATIONS.last().map_or(0, |last| last.version);
+        let other = |message: String| Err(Error::new(Kind::Conflict, message));
+        match here {
+            Ok(here) if here == ours => Ok(()),
+            Ok(here) if here < ours => other(format!(
+                "the catalog is of an older version (schema {here}, this program has {ours}); start the server once"
+            )),
+            Ok(here) => other(format!(
+                "the catalog is of a newer version (schema {here}, this program has {ours}); use the gfl-admin that \
+                 came with the server"
+            )),
+            Err(error) if error.kind == DbErrorKind::Internal => {
+                other("the catalog was never used; start the server once".into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+use super::*;
+
+fn args(config: &str) -> Args {
+    Args {
+        config: config.into(),
+        ..Args::default()
+    }
+}
+
+fn found(server: &str) -> Found {
+    let (config, _) = Config::parse(&format!("{{\"server\":{server}}}")).unwrap();
+    Found {
+        config,
+        ..Found::default()
+    }
+}
+
+#[test]
+fn a_first_start_is_local_and_authenticated() {
+    let missing = Found {
+        missing: true,
+        ..Found::default()
+    };
+    let plan = plan(&args("/etc/gfl/goflux.json"), missing);
+    assert_eq!(plan.address, "127.0.0.1:8080");
+    assert_eq!(
+        plan.settings.tokens_file.as_deref(),
+        Some(Path::new("/etc/gfl/tokens.json"))
+    );
+    assert!(plan.first_start);
+    assert_eq!(plan.findings, []);
+    assert!(
+        plan.started("[::1]:5".parse().unwrap())
+            .ends_with("listening on [::1]:5\n")
+    );
+}
+
+#[test]
+fn an_old_configuration_is_obeyed_and_warned_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let folders = format!(
+        r#""storage_dir":{:?},"meta_dir":{:?}"#,
+        dir.path().join("data"),
+        dir.path().join("meta")
+    );
+    let config = format!(r#"{{"address":"0.0.0.0:80",{folders}}}"#);
+    let mut plan = plan(&args("x"), found(&config));
+    assert_eq!(plan.address, "0.0.0.0:80");
+    assert!(plan.settings.tokens_file.is_none());
+    plan.look();
+    let told = texts(&plan);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("without TLS"), "{told:?}");
+    assert!(told[1].contains("everybody in the network"), "{told:?}");
+    assert!(!plan.is_refused());
+    assert!(
+        plan.started("127.0.0.1:1".parse().unwrap())
+            .contains("DISABLED")
+    );
+    assert!(
+        plan.describe()
+            .ends_with("warnings: 2; the server starts\n")
+    );
+    // Looking made nothing.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+fn texts(plan: &Plan) -> Vec<String> {
+    plan.findings.iter().map(ToString::to_string).collect()
+}
+
+/// The findings of these arguments and this configuration, without a look at the machine.
+fn doubts(args: &Args, server: &str) -> (bool, Vec<String>) {
+    let plan = plan(args, found(server));
+    (plan.is_refused(), texts(&plan))
+}
+
+#[test]
+fn certificates_are_never_ignored_silently() {
+    let both = r#"{"tls_cert":"c","tls_key":"k"}"#;
+    assert!(doubts(&args("x"), both).0);
+    let consent = Args {
+        plain_http: true,
+        ..args("x")
+    };
+    let (refused, told) = doubts(&consent, both);
+    assert!(!refused && told.len() == 1, "{told:?}");
+    let (refused, told) = doubts(&consent, r#"{"tls_cert":"c"}"#);
+    assert!(refused && told[0].contains("tls_key"), "{told:?}");
+    let public = |plain_http| Args {
+        public: true,
+        plain_http,
+        ..args("x")
+    };
+    assert!(doubts(&public(false), "{}").0);
+    assert!(!doubts(&public(true), "{}").0);
+}
+
+#[test]
+fn every_doubt_is_told_at_once() {
+    let typed = Args {
+        durability: Some("perhaps".into()),
+        port: Some("65536".into()),
+        ignored: vec!["check".into(), "-x".into()],
+        ..args("x")
+    };
+    let (config, unknown) = Config::parse(
+        r#"{"server":{"log_level":"loud","show_paths_in_config":true,"adress":"y"}}"#,
+    )
+    .unwrap();
+    let plan = plan(
+        &typed,
+        Found {
+            config,
+            unknown,
+            missing: false,
+        },
+    );
+    assert!(plan.is_refused());
+    assert_eq!(
+        texts(&plan),
+        [
+            r#"argument "check": is no option and is ignored, with all that follows it; options begin with a dash"#,
+            r#"x: unknown setting "server.adress" is ignored; did you mean "address""#,
+            r#"-port "127.0.0.1:65536": is no address to listen on, write host:port with a port from 0 to 65535"#,
+            r#"server.log_level "loud": is none of off, error, warn, info, debug, trace"#,
+            r#"server.show_paths_in_config "true": GET /config tells everybody who asks the paths of this machine, without a token"#,
+            r#"-durability "perhaps": is none of batch, strict, none"#,
+        ]
+    );
+    assert!(
+        plan.describe()
+            .ends_with("errors: 3, warnings: 3; the server does not start\n")
+    );
+}
+
+#[test]
+fn values_arrive_in_their_units() {
+    let config = r#"{"undo_days":1,"event_days":3,"event_rows_max":7,"upload_expiry_hours":2,"max_file_size":5,"durability":"none",
+                     "storage_dir":"s","show_paths_in_config":true}"#;
+    let plan = plan(&args("x"), found(config));
+    assert_eq!(plan.settings.undo_ms, 86_400_000);
+    assert_eq!(plan.settings.events_ms, 3 * 86_400_000);
+    assert_eq!(plan.settings.events_rows_max, 7);
+    assert_eq!(plan.settings.upload_expiry_ms, 7_200_000);
+    assert_eq!(plan.settings.max_file_bytes, 5);
+    assert_eq!(plan.settings.durability, Durable::None);
+    assert_eq!(plan.about.storage_dir, "s");
+    let (refused, told) = doubts(&args("x"), config);
+    assert!(
+        !refused && told.iter().any(|text| text.contains("power cut")),
+        "{told:?}"
+    );
+}
