@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("perl", "perl-base"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Runs every test. Skips are announced and allowed.

@@ -18,16 +18,15 @@ const ANSWER_MS_MAX: f64 = 1000.0;
 
 pub(super) fn measure() -> Result<Vec<Measured>> {
     raise_limit()?;
-    let server = Server::start();
-    let mut worst = (0.0, String::new());
+    let mut out = Vec::new();
     for attack in ATTACKS {
+        let server = Server::start();
         let siege = Siege::start(server.addr(), attack, ATTACKERS, server.token());
         let slowest = others(&server, ALONE)?;
         siege.end();
-        if slowest > worst.0 {
-            worst = (slowest, format!("{attack:?}"));
-        }
+        out.extend(figures(&server, &format!("{attack:?}"), slowest)?);
     }
+    let server = Server::start();
     let share = ATTACKERS / ATTACKS.len();
     let sieges = ATTACKS.map(|attack| {
         let siege = Siege::start(server.addr(), attack, share, server.token());
@@ -35,36 +34,24 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
     });
     let slowest = others(&server, TOGETHER)?;
     let seen = sieges.map(|(attack, siege)| (attack, siege.end()));
-    let mut out = vec![
+    out.extend(figures(&server, "all at once", slowest)?);
+    out.extend(seen.map(|(attack, seen)| cut(attack, seen, share)));
+    Ok(out)
+}
+
+fn figures(server: &Server, attack: &str, slowest: f64) -> Result<[Measured; 2]> {
+    let log = server.log();
+    ensure!(!log.contains("panicked"), "{attack}: {log}");
+    let name = |what: &str| format!("{what}, {ATTACKERS} attackers: {attack}");
+    Ok([
         Measured::below(
-            format!(
-                "slowest answer to others under {ATTACKERS} attackers ({})",
-                worst.1
-            ),
-            worst.0,
-            ANSWER_MS_MAX,
-            "ms",
-        ),
-        Measured::below(
-            format!(
-                "slowest answer to others under {} attacks at once",
-                ATTACKS.len()
-            ),
+            name("slowest answer to others"),
             slowest,
             ANSWER_MS_MAX,
             "ms",
         ),
-        Measured::below(
-            "peak memory under attack",
-            megabytes(&server),
-            MEGABYTES_MAX,
-            "MB",
-        ),
-    ];
-    out.extend(seen.map(|(attack, seen)| cut(attack, seen, share)));
-    let log = server.log();
-    ensure!(!log.contains("panicked"), "a panic: {log}");
-    Ok(out)
+        Measured::below(name("peak memory"), megabytes(server), MEGABYTES_MAX, "MB"),
+    ])
 }
 
 /// A client with manners, for so long; its slowest answer in ms.
