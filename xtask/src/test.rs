@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const ROUNDS: [(&str, &str); 2] = [("GFL_KILL_ROUNDS", "300"), ("GFL_POWER_ROUNDS", "40")];
 
 /// Foreign programs that tests use, with the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("mkfs.ext4", "e2fsprogs"),
