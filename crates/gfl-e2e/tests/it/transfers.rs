@@ -1,5 +1,7 @@
 //! One line for every transfer that has ended, however it did.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use crate::common::{begin, complete, part};
 use gfl_e2e::{Conn, Http, Request, Server, Setup, data, frames, http, v0, wait};
 use serde_json::{Value, json};
