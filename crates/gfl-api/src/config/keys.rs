@@ -129,14 +129,14 @@ pub const KEYS: &[Key] = &[
         Text,
         Json(r#""""#),
         AtStart,
-        "The certificate chain, PEM. Needs `tls_key` too.",
+        "Not served yet: with certificates the server starts only with `-plain-http`, and without TLS. Needs `tls_key` too.",
     ),
     server(
         "tls_key",
         Text,
         Json(r#""""#),
         AtStart,
-        "The key of the certificate, PEM.",
+        "The key of the certificate; see `tls_cert`.",
     ),
     server(
         "durability",
