@@ -167,8 +167,13 @@ impl Graph {
         }
     }
 
-    /// Crates that end up in, or help to build, a program; itself not counted.
+    /// How many crates end up in, or help to build, a program; itself not counted.
     fn linked_by(&self, program: &str) -> usize {
+        self.reached_from(program).len().saturating_sub(1)
+    }
+
+    /// The ids of those crates, and its own.
+    fn reached_from(&self, program: &str) -> BTreeSet<String> {
         let start = self
             .names
             .iter()
@@ -181,8 +186,20 @@ impl Graph {
                 open.extend(self.needs.get(&id).into_iter().flatten().cloned());
             }
         }
-        seen.len().saturating_sub(1)
+        seen
     }
+}
+
+/// The packages that these programs are made of.
+pub(crate) fn linked(metadata: &serde_json::Value, programs: &[&str]) -> Vec<serde_json::Value> {
+    let graph = Graph::new(metadata);
+    let ids = programs
+        .iter()
+        .flat_map(|program| graph.reached_from(program));
+    let ids: BTreeSet<String> = ids.collect();
+    let packages = metadata["packages"].as_array().cloned().unwrap_or_default();
+    let is_linked = |package: &serde_json::Value| ids.contains(&text(&package["id"]));
+    packages.into_iter().filter(is_linked).collect()
 }
 
 fn text(value: &serde_json::Value) -> String {

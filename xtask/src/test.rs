@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 const ROUNDS: [(&str, &str); 2] = [("GFL_KILL_ROUNDS", "300"), ("GFL_POWER_ROUNDS", "40")];
 
 /// Foreign programs that tests use, with the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("curl", "curl"),
     ("ip", "iproute2"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("perl", "perl-base"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Runs every test. Skips are announced and allowed.
@@ -44,6 +45,9 @@ pub(crate) fn all(args: &[String]) -> Result<Vec<String>> {
         if let Err(why) = tools::find_or_install(program, package) {
             gfl_e2e::skip::skip_to(&log.path, &format!("whatever needs {program}"), &why);
         }
+    }
+    if let Err(why) = python_module("prometheus_client", "python3-prometheus-client") {
+        gfl_e2e::skip::skip_to(&log.path, "metrics as Python's client reads them", &why);
     }
     let postgres = Postgres::start();
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
@@ -75,6 +79,25 @@ pub(crate) fn all(args: &[String]) -> Result<Vec<String>> {
         bail!("tests failed: {e:#}");
     }
     Ok(skipped)
+}
+
+/// Sees to it that Debian's Python or another one has this module.
+fn python_module(module: &str, package: &str) -> Result<(), String> {
+    let import = format!("import {module}");
+    let has = |python: &str| {
+        let output = std::process::Command::new(python)
+            .args(["-c", &import])
+            .output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    if has("python3") || has("/usr/bin/python3") {
+        return Ok(());
+    }
+    tools::install(package)?;
+    if has("/usr/bin/python3") {
+        return Ok(());
+    }
+    Err(format!("package {package} brought no module {module}"))
 }
 
 /// The file to which tests write what they skipped.

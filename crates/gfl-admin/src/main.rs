@@ -3,6 +3,10 @@
 //!
 //! What v0.1's tool printed stands on stdout as it did, errors too; what is new to say goes to stderr.
 
+#[cfg(unix)]
+mod access;
+#[cfg(unix)]
+mod asked;
 mod create;
 #[cfg(unix)]
 mod doctor;
@@ -94,6 +98,8 @@ fn run(words: &[String]) -> Result<()> {
         #[cfg(unix)]
         "stats" => stats::run(rest),
         #[cfg(unix)]
+        "access" => access::run(rest),
+        #[cfg(unix)]
         "doctor" => doctor::run(rest),
         "help" => {
             ui::out(USAGE);
@@ -116,10 +122,11 @@ Usage: gfl-admin [-version] <command> [arguments]
   list [-file FILE]                                              show all tokens
   revoke ID [-file FILE]                                         end a token
   stats [-days N] [-user NAME] [-json] [-config FILE]            what every user moved on every day
+  access [-days N] [-user NAME] [-limit N] [-json] [-config FILE]  the last downloads, uploads, logins and denials
   doctor [-config FILE] [-json]                                  what is wrong with the server here
   help                                                           show this
 
 FILE of create, list and revoke is the server's tokens_file (default tokens.json in the current folder); a running
-server notices changes by itself. FILE of stats and doctor is the server's configuration (default goflux.json).
+server notices changes by itself. FILE of the others is the server's configuration (default goflux.json).
 Permissions: list, download, upload (create and overwrite), create, overwrite, delete, mkdir, move, share, metrics,
 admin; * is every file permission.";

@@ -16,6 +16,7 @@ pub mod tree;
 pub mod frames;
 pub mod http;
 pub mod problem;
+pub mod units;
 pub mod v0;
 pub mod v1;
 

@@ -1,7 +1,7 @@
 //! The catalog of a server that does not run, for administration on its machine. Takes the server's lock, so that
 //! the two never meet.
 
-use crate::access::{StatsQuery, UsageRow, read_stats};
+use crate::access::{Access, AccessQuery, StatsQuery, UsageRow, read_access, read_stats};
 use crate::auth::{Caller, Verb};
 use crate::catalog::{Db, DbErrorKind, MIGRATIONS, SyncMode};
 use crate::error::{Error, Kind, Result};
@@ -44,6 +44,11 @@ impl Offline {
     /// The sums by day, user and action.
     pub async fn stats(&self, caller: &Caller, query: &StatsQuery) -> Result<Vec<UsageRow>> {
         read_stats(&self.db, caller, query.clone()).await
+    }
+
+    /// Rows of the access log, newest first.
+    pub async fn access(&self, caller: &Caller, query: &AccessQuery) -> Result<Vec<(i64, Access)>> {
+        read_access(&self.db, caller, query.clone()).await
     }
 
     /// What is damaged in the catalog; empty when nothing is.

@@ -1,4 +1,4 @@
-//! Settings of the C library's allocator. The only unsafe code of the server.
+//! Settings of the C library's allocator. Unsafe code, and nothing else here is.
 //!
 //! glibc makes up to eight arenas per core, and each keeps what its thread once needed: with 16 threads for file
 //! operations that is a third of the server's memory, for nothing. Two arenas are enough for threads that wait for

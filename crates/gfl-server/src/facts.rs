@@ -89,6 +89,11 @@ impl Facts {
             .get_or_init(|| meters.begin(transfer.direction));
     }
 
+    /// Whether content has begun to move.
+    pub fn has_begun(&self) -> bool {
+        self.running.get().is_some()
+    }
+
     /// The request is about many files.
     pub fn many(&self) -> &Many {
         self.many.get_or_init(Many::default)

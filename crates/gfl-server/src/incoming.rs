@@ -16,8 +16,9 @@ use std::time::Duration;
 
 /// A body that brings no byte for so long, or on average less than [`crate::pace::RATE_BYTES_PER_S_MIN`], is broken.
 const BODY_WINDOW_MS: u64 = 60_000;
-/// An unread body up to this size is read and thrown away, so that the connection stays usable.
-const DRAIN_BYTES_MAX: u64 = 64 * 1024;
+/// An unread body up to this size is read and thrown away, so that the connection stays usable. Small, because its
+/// buffer stays with the connection, and anybody may send such a body.
+const DRAIN_BYTES_MAX: u64 = 16 * 1024;
 /// … if it comes within this time.
 const DRAIN_MS_MAX: u64 = 1_000;
 

@@ -56,8 +56,8 @@ pub fn filter(level: &str) -> Result<Targets, &'static str> {
     for part in level.split(',').map(str::trim) {
         match part.parse::<LevelFilter>() {
             _ if part.contains('=') => modules.push(part),
-            Ok(own) if plain.is_none() => plain = Some(own),
-            // A word that is no level would be taken for the name of a module.
+            Ok(own) if plain.is_none() && !part.is_empty() => plain = Some(own),
+            // An empty one would be read as "error", and a word that is no level would be taken for the name of a module.
             _ => return Err(WRONG),
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Program {
 pub(super) struct Command {
     /// Its name.
     pub(super) name: String,
-    /// How it is written.
+    /// How it is written, one form a line.
     pub(super) synopsis: String,
     /// What it does, in one line.
     pub(super) summary: String,
@@ -37,6 +37,8 @@ pub(super) struct Command {
     pub(super) description: Vec<String>,
     /// Its own options.
     pub(super) options: Vec<Opt>,
+    /// Whole command lines.
+    pub(super) examples: Vec<String>,
 }
 
 /// An option.
@@ -148,6 +150,7 @@ impl Command {
             summary: summary.clone(),
             description: Vec::new(),
             options: Vec::new(),
+            examples: Vec::new(),
         }
     }
 
@@ -158,17 +161,24 @@ impl Command {
         if let Some(usage) = page.usage.filter(|usage| usage.contains(' ')) {
             self.synopsis = usage;
         }
-        let is_news = |p: &&String| !p.eq_ignore_ascii_case(&self.summary);
+        let is_news =
+            |p: &&String| !p.eq_ignore_ascii_case(&self.summary) && !p.starts_with(POINTER);
         self.description = page.paragraphs.iter().filter(is_news).cloned().collect();
         self.options = page.options;
+        self.examples = page.examples;
     }
 }
+
+/// Says where more is to be found; in a manual that is the same page.
+const POINTER: &str = "Options of all commands: ";
+const EXAMPLES: &str = "Examples:";
 
 /// One page of help, taken apart.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Page {
     usage: Option<String>,
     paragraphs: Vec<String>,
+    examples: Vec<String>,
     rows: Vec<(String, String)>,
     options: Vec<Opt>,
 }
@@ -183,7 +193,14 @@ impl Page {
             if body.is_empty() {
                 is_open = false;
             } else if let Some(usage) = line.strip_prefix("Usage: ") {
-                page.usage = Some(usage.to_owned());
+                // Other forms stand below the first one.
+                let more = std::iter::from_fn(|| lines.next_if(|l| l.starts_with("       ")));
+                let forms: Vec<&str> = std::iter::once(usage).chain(more.map(str::trim)).collect();
+                page.usage = Some(forms.join("\n"));
+            } else if line == EXAMPLES {
+                while let Some(example) = lines.next_if(|l| l.starts_with("  ")) {
+                    page.examples.push(example.trim().to_owned());
+                }
             } else if let Some(usage) = line.strip_prefix("Usage of ") {
                 page.usage = Some(usage.trim_end_matches(':').to_owned());
             } else if line.starts_with("  ") {
@@ -247,10 +264,11 @@ mod tests {
     #[test]
     fn both_ways_of_writing_help_are_understood() {
         let page = Page::parse(
-            "Usage: gfl put <local>\n\nUpload\n\nMore about it\nin two lines.\n\n  -q, --quiet     less\n  \
-             --parallel N    how many\n                  at once\n  put      upload\n",
+            "Usage: gfl put <local>\n       gfl put -\n\nUpload\n\nMore about it\nin two lines.\n\n  -q, --quiet     less\n  \
+             --parallel N    how many\n                  at once\n  put      upload\n\nExamples:\n  gfl put a  b # c\n",
         );
-        assert_eq!(page.usage.as_deref(), Some("gfl put <local>"));
+        assert_eq!(page.usage.as_deref(), Some("gfl put <local>\ngfl put -"));
+        assert_eq!(page.examples, ["gfl put a  b # c"]);
         assert_eq!(page.paragraphs, ["Upload", "More about it in two lines."]);
         assert_eq!(page.rows, [("put".to_owned(), "upload".to_owned())]);
         let want = [
@@ -283,7 +301,7 @@ mod tests {
         };
         let put = &gfl.commands[command(gfl, "put")];
         assert!(
-            put.takes_files() && put.synopsis == "gfl put <local> <remote>",
+            put.takes_files() && put.synopsis.starts_with("gfl put <local>"),
             "{put:?}"
         );
         assert!(

@@ -26,10 +26,19 @@ pub(super) fn page(program: &Program, more: &str, version: &str, date: &str) -> 
     if has_commands {
         let _ = writeln!(page, ".SH COMMANDS");
         for command in &program.commands {
-            let _ = writeln!(page, ".SS {}", text(&command.synopsis));
+            let (first, others) = command
+                .synopsis
+                .split_once('\n')
+                .unwrap_or((&command.synopsis, ""));
+            let _ = writeln!(page, ".SS {}", text(first));
+            verbatim(&mut page, others.lines());
             let _ = writeln!(page, "{}", line(&sentence(&command.summary)));
             paragraphs(&mut page, "", &command.description);
             options(&mut page, &command.options);
+            if !command.examples.is_empty() {
+                page.push_str(".PP\nExamples:\n");
+                verbatim(&mut page, command.examples.iter().map(String::as_str));
+            }
         }
     }
     let _ = writeln!(page, ".SH OPTIONS");
@@ -116,6 +125,14 @@ fn options(page: &mut String, options: &[Opt]) {
     }
 }
 
+/// Lines as they are.
+fn verbatim<'a>(page: &mut String, lines: impl Iterator<Item = &'a str>) {
+    let lines: String = lines.map(|written| line(written) + "\n").collect();
+    if !lines.is_empty() {
+        let _ = write!(page, ".nf\n{lines}.fi\n");
+    }
+}
+
 fn sentence(summary: &str) -> String {
     let mut chars = summary.chars();
     let first = chars.next().map(|c| c.to_uppercase().to_string());
@@ -175,7 +192,10 @@ mod tests {
             );
             for command in &program.commands {
                 assert!(
-                    page.contains(&format!(".SS {}", text(&command.synopsis))),
+                    page.contains(&format!(
+                        ".SS {}\n",
+                        text(command.synopsis.lines().next().unwrap())
+                    )),
                     "{}",
                     command.name
                 );

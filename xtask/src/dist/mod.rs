@@ -5,6 +5,7 @@ mod completions;
 mod deb;
 mod help;
 mod man;
+mod notices;
 mod sign;
 mod tree;
 
@@ -133,7 +134,11 @@ fn release(
     std::fs::create_dir_all(out).with_context(|| out.display().to_string())?;
     let arch = std::env::consts::ARCH;
     let here = platform(std::env::consts::OS, arch);
-    let installed = tree::installed(programs, stamp)?;
+    let mut installed = tree::installed(programs, stamp)?;
+    installed.push(Entry::file(
+        format!("usr/share/doc/{}/THIRD-PARTY.gz", deb::PACKAGE),
+        tree::gzip(notices::text(&PROGRAMS)?.as_bytes())?,
+    ));
     if !installed
         .iter()
         .any(|entry| entry.path.ends_with(".service"))

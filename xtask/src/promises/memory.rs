@@ -1,6 +1,6 @@
 //! Many connections, many transfers, little memory: plain HTTP over a tree store.
 
-use super::Measured;
+use super::{MEGABYTES_MAX, Measured};
 use crate::tools;
 use anyhow::{Context, Result, anyhow, ensure};
 use gfl_e2e::data::{self, Stream};
@@ -18,7 +18,6 @@ const TRANSFER_BYTES: u64 = 96 << 20;
 const V0_UPLOADS: usize = 30;
 const V0_CHUNKS: u32 = 8;
 const V0_CHUNK_BYTES: usize = 1 << 20;
-const MEGABYTES_MAX: f64 = 50.0;
 /// Sockets of this process: idle ones, active ones, and some for the rest.
 const DESCRIPTORS: u64 = 4096;
 
@@ -49,11 +48,11 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
     ])
 }
 
-fn megabytes(server: &Server) -> f64 {
+pub(super) fn megabytes(server: &Server) -> f64 {
     server.peak_kib() as f64 * 1024.0 / 1e6
 }
 
-fn raise_limit() -> Result<()> {
+pub(super) fn raise_limit() -> Result<()> {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|now| now < DESCRIPTORS) {

@@ -1,6 +1,8 @@
 //! `cargo xtask promises`: measures what the project promises, on release binaries, and fails over a limit.
 
+mod attacks;
 mod large;
+mod latency;
 mod memory;
 mod ready;
 mod sizes;
@@ -47,19 +49,23 @@ impl Measured {
 
 type Promise = (&'static str, fn() -> Result<Vec<Measured>>);
 
+/// The server's memory, whatever happens.
+const MEGABYTES_MAX: f64 = 50.0;
 /// Room for a million small files or two copies of 5 GiB.
 const ROOM_BYTES: u64 = 16 << 30;
 
 /// Measures all, or those named.
 pub(crate) fn run(only: &[String]) -> Result<()> {
-    let all: [Promise; 4] = [
+    let all: [Promise; 6] = [
         ("sizes", sizes::measure),
         ("memory", memory::measure),
         ("ready", ready::measure),
+        ("health", latency::measure),
+        ("attacks", attacks::measure),
         ("large", large::measure),
     ];
     if let Some(unknown) = only.iter().find(|o| !all.iter().any(|(name, _)| name == o)) {
-        bail!("{unknown}: unknown; there are sizes, memory, ready, large");
+        bail!("{unknown}: unknown; there are sizes, memory, ready, health, attacks, large");
     }
     bins::set_folder(&tools::build("release")?);
     let mut table = Table::new(&["promise", "measured", "limit", ""]);

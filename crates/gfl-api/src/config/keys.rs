@@ -237,14 +237,16 @@ pub const KEYS: &[Key] = &[
         Choice(&["local", "public", "permission"]),
         Json(r#""local""#),
         Live,
-        "Who may read `/metrics`: this machine only, everybody, or tokens with the permission `metrics`.",
+        "Who may read `/metrics` without a token: `local` this machine (not what a proxy on it passes on), `public` \
+         everybody, `permission` nobody. A token with the permission `metrics` always may; `*` is none.",
     ),
     server(
         "access_log_days",
         Number,
         Json("30"),
         AtStart,
-        "Days for which single requests are kept for `gfl-admin stats` and `/v1/stats`; 0 for none. Daily sums stay.",
+        "Days for which downloads, uploads, logins and denials are kept one by one for `gfl-admin access` and \
+         `/v1/access`; 0 for none. The daily sums of `gfl-admin stats` stay for three years in any case.",
     ),
     server(
         "connections_max",
@@ -308,7 +310,8 @@ pub const KEYS: &[Key] = &[
         Text,
         Json(r#""info""#),
         Live,
-        "The least severe level logged: `error`, `warn`, `info`, `debug` or `trace`.",
+        "The least severe level logged: `error`, `warn`, `info`, `debug` or `trace`, and `off`. Modules may have levels \
+         of their own: `info,gfl_server::request=off,gfl_core=debug`; docs/observe.md names them.",
     ),
     server(
         "show_paths_in_config",

@@ -68,7 +68,8 @@ fn every_new_key() {
     let config = parse(
         r#"{"server":{"durability":"Strict","undo_days":0,"undo_free_percent_min":5,"event_days":30,"event_rows_max":1000,"upload_expiry_hours":48,
             "max_file_size":1099511627776,"log":"json","log_level":"debug","show_paths_in_config":true,
-            "metrics":"permission","access_log_days":3}}"#,
+            "connections_max":9,"connections_per_address_max":0,"trusted_proxies":["10.0.0.0/8","::1"],
+            "drain_seconds":5,"drain_notice_seconds":6,"metrics":"permission","access_log_days":3}}"#,
     );
     let want = ServerConfig {
         durability: Durability::Strict,
@@ -81,6 +82,11 @@ fn every_new_key() {
         log: LogFormat::Json,
         log_level: "debug".into(),
         show_paths_in_config: true,
+        connections_max: 9,
+        connections_per_address_max: 0,
+        trusted_proxies: vec!["10.0.0.0/8".into(), "::1".into()],
+        drain_seconds: 5,
+        drain_notice_seconds: 6,
         metrics: MetricsAccess::Permission,
         access_log_days: 3,
         ..ServerConfig::default()
@@ -138,6 +144,14 @@ fn errors_name_the_key() {
         (
             r#"{"server":{"show_paths_in_config":"yes"}}"#,
             "server.show_paths_in_config is a string; make it true or false",
+        ),
+        (
+            r#"{"server":{"trusted_proxies":"10.0.0.1"}}"#,
+            "server.trusted_proxies is a string; make it a list of strings",
+        ),
+        (
+            r#"{"server":{"trusted_proxies":["10.0.0.1",1]}}"#,
+            "server.trusted_proxies is an array; make it a list of strings",
         ),
         (r#"{"server":[]}"#, "server is an array; make it an object"),
         ("[]", "the file is an array; make it an object"),

@@ -37,7 +37,8 @@ pub struct UsageEntry {
     pub files: u64,
     /// Bytes of content as they went over the wire, those of broken transfers included.
     pub bytes: u64,
-    /// Requests refused, failed or cut off, and files of larger requests that failed.
+    /// Requests refused, failed or cut off (not those that looked for what is not there), and files of larger requests
+    /// that failed.
     pub errors: u64,
 }
 

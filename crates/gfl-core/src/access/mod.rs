@@ -9,8 +9,8 @@ pub mod limits;
 mod query;
 mod recorder;
 
-pub(crate) use query::read_stats;
 pub use query::{AccessQuery, StatsQuery};
+pub(crate) use query::{read_access, read_stats};
 pub(crate) use recorder::{Recorder, run};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -100,12 +100,13 @@ pub struct Access {
 impl Access {
     /// What it adds to the sums of its day.
     pub fn usage(&self) -> Usage {
-        let whole = self.status < 400 && self.complete;
+        // That nothing is there is an answer to who looks.
+        let found = self.status < 400 || (self.action == Action::Look && self.status == 404);
         Usage {
             requests: 1,
             files: self.files,
             bytes: self.bytes,
-            errors: self.failed + u64::from(!whole),
+            errors: self.failed + u64::from(!(found && self.complete)),
         }
     }
 
@@ -150,7 +151,8 @@ pub struct Usage {
     pub files: u64,
     /// Bytes of content moved, those of broken transfers included.
     pub bytes: u64,
-    /// Requests refused, failed or cut off, and files of larger requests that failed.
+    /// Requests refused, failed or cut off (not those that looked for what is not there), and files of larger requests
+    /// that failed.
     pub errors: u64,
 }
 

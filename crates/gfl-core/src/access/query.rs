@@ -68,19 +68,9 @@ impl Shared {
         read_stats(&self.db, caller, query).await
     }
 
-    async fn access_rows(
-        &self,
-        caller: &Caller,
-        mut query: AccessQuery,
-    ) -> Result<Vec<(i64, Access)>> {
-        query.who = visible(caller, query.who)?;
-        query.limit = query.limit.clamp(1, STATS_PAGE_ROWS_MAX);
+    async fn access_rows(&self, caller: &Caller, query: AccessQuery) -> Result<Vec<(i64, Access)>> {
         self.flush_before_reading().await;
-        self.db
-            .read("access log", query, |tx, query| {
-                Box::pin(access::entries(tx, query))
-            })
-            .await
+        read_access(&self.db, caller, query).await
     }
 
     /// Who asks gets the last second as well.
@@ -101,6 +91,20 @@ pub(crate) async fn read_stats(
     query.limit = query.limit.clamp(1, STATS_PAGE_ROWS_MAX);
     db.read("stats", query, |tx, query| {
         Box::pin(access::usage(tx, query))
+    })
+    .await
+}
+
+/// The rows of the access log as they stand in the catalog.
+pub(crate) async fn read_access(
+    db: &Db,
+    caller: &Caller,
+    mut query: AccessQuery,
+) -> Result<Vec<(i64, Access)>> {
+    query.who = visible(caller, query.who)?;
+    query.limit = query.limit.clamp(1, STATS_PAGE_ROWS_MAX);
+    db.read("access log", query, |tx, query| {
+        Box::pin(access::entries(tx, query))
     })
     .await
 }

@@ -212,7 +212,11 @@ fn a_second_signal_ends_at_once() {
             .contains("send it again to end at once")
             .then_some(())
     });
-    http.get_fails("/livez");
+    gfl_e2e::wait::until("nobody is accepted any more", 20, || {
+        http.try_send(&Request::new("GET", "/livez"))
+            .is_err()
+            .then_some(())
+    });
     server.signal(Signal::TERM);
     let status = server.wait_end(5);
     assert_eq!(status.code(), Some(143), "{status}");

@@ -1,5 +1,7 @@
 //! `/metrics`: right in both formats, true, bounded, and shown to whom it may be shown.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use crate::common::{begin, complete, part};
 use gfl_e2e::prometheus::{self, Format, Page};
 use gfl_e2e::server::{Token, new_token};

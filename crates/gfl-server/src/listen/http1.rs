@@ -104,10 +104,14 @@ impl Service<Request<Incoming>> for Handler {
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let running = self.phase.head_read();
+        let (running, pipelined) = self.phase.head_read();
         let (server, peer, phase) = (Arc::clone(&self.server), self.peer, Arc::clone(&self.phase));
         // Boxed, so that an idle connection does not carry the state of a running request.
         Box::pin(async move {
+            if pipelined {
+                // Others first: who sends a thousand requests at once must not be served before those who sent one.
+                tokio::task::yield_now().await;
+            }
             let request = request.map(RequestBody::from_socket);
             let (answer, reusable) = server.handle(peer, request).await;
             phase.answered(reusable);

@@ -20,6 +20,9 @@ const HEAD_MS_MAX: u64 = 10_000;
 /// A peer that takes no byte of an answer for so long, or on average less than [`crate::pace::RATE_BYTES_PER_S_MIN`],
 /// is cut off. Longer than for a body, because the kernel tells of room in its buffer only when there is much of it.
 const ANSWER_WINDOW_MS: u64 = 120_000;
+/// Read at once while a head is expected. More would let everybody fill a large buffer with requests that he does not
+/// wait for the answers to.
+const HEAD_READ_BYTES_MAX: usize = 8 * 1024;
 /// After an answer to a body that nobody read, what still comes is thrown away for at most so long …
 const LINGER_MS_MAX: u64 = 2_000;
 /// … and at most so many bytes. Closing at once would reset the connection and destroy the answer on its way.
@@ -36,6 +39,8 @@ pub(super) struct Phase {
     partial: AtomicBool,
     /// Heads read so far.
     heads: AtomicU32,
+    /// Something was read since the last head.
+    fresh: AtomicBool,
     /// The last answer left a body unread.
     unread: AtomicBool,
 }
@@ -47,6 +52,7 @@ impl Phase {
             busy: AtomicBool::new(false),
             partial: AtomicBool::new(false),
             heads: AtomicU32::new(0),
+            fresh: AtomicBool::new(false),
             unread: AtomicBool::new(false),
         }
     }
@@ -58,12 +64,14 @@ impl Phase {
         phase
     }
 
-    /// A request begins; to be dropped when its answer is sent.
-    pub(super) fn head_read(&self) -> Running {
+    /// A request begins; to be dropped when its answer is sent. The flag says that it came together with the one
+    /// before.
+    pub(super) fn head_read(&self) -> (Running, bool) {
+        let pipelined = !self.fresh.swap(false, Ordering::Relaxed);
         self.heads.fetch_add(1, Ordering::Relaxed);
         self.busy.store(true, Ordering::Relaxed);
         self.partial.store(false, Ordering::Relaxed);
-        self.slot.run()
+        (self.slot.run(), pipelined)
     }
 
     /// Nothing runs, and the next head has only begun.
@@ -156,6 +164,21 @@ fn sleep_ms(ms: u64) -> Sleep {
     tokio::time::sleep(Duration::from_millis(ms))
 }
 
+/// Reads at most so many bytes; how many it were.
+fn read_some<S: AsyncRead>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+    bytes_max: usize,
+) -> Poll<io::Result<usize>> {
+    let bytes_max = bytes_max.min(buf.remaining());
+    let mut some = ReadBuf::new(buf.initialize_unfilled_to(bytes_max));
+    ready!(stream.poll_read(cx, &mut some))?;
+    let bytes = some.filled().len();
+    buf.advance(bytes);
+    Poll::Ready(Ok(bytes))
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -168,14 +191,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Socket<S> {
             this.heads_seen = heads;
             this.head = None;
         }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
         if this.phase.busy.load(Ordering::Relaxed) {
-            return read;
+            return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
-        if buf.filled().len() > before && this.head.is_none() {
-            this.head = Some(Box::pin(sleep_ms(HEAD_MS_MAX)));
-        }
+        let read = read_some(Pin::new(&mut this.stream), cx, buf, HEAD_READ_BYTES_MAX);
+        let read = match read {
+            Poll::Ready(Ok(bytes)) => {
+                if bytes > 0 {
+                    this.phase.fresh.store(true, Ordering::Relaxed);
+                    this.head
+                        .get_or_insert_with(|| Box::pin(sleep_ms(HEAD_MS_MAX)));
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => Poll::Pending,
+        };
         if read.is_pending()
             && let Some(head) = this.head.as_mut()
         {

@@ -134,7 +134,7 @@ fn every_doubt_is_told_at_once() {
             r#"argument "check": is no option and is ignored, with all that follows it; options begin with a dash"#,
             r#"x: unknown setting "server.adress" is ignored; did you mean "address""#,
             r#"-port "127.0.0.1:65536": is no address to listen on, write host:port with a port from 0 to 65535"#,
-            r#"server.log_level "loud": is none of off, error, warn, info, debug, trace"#,
+            r#"server.log_level "loud": is none of off, error, warn, info, debug, trace, and no list of modules with levels"#,
             r#"server.show_paths_in_config "true": GET /config tells everybody who asks the paths of this machine, without a token"#,
             r#"-durability "perhaps": is none of batch, strict, none"#,
         ]

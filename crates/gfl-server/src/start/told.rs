@@ -128,7 +128,6 @@ impl Plan {
         line("drain_seconds", &server.drain_seconds);
         line("drain_notice_seconds", &server.drain_notice_seconds);
         line("metrics", &format!("{:?}", server.metrics).to_lowercase());
-        line("access_log_days", &server.access_log_days);
         line("show_paths_in_config", &self.show_paths);
         text
     }

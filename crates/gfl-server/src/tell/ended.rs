@@ -27,13 +27,14 @@ pub struct Watch {
 }
 
 /// How a request ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 struct End {
     status: u16,
     bytes_out: u64,
     complete: bool,
-    /// A download that got to the end of the file.
-    whole: bool,
+    /// Of a download: the range it was about, and that this is not the last one of the file.
+    range: Option<String>,
+    goes_on: bool,
 }
 
 /// What the end means.
@@ -68,7 +69,7 @@ impl Watch {
     /// The answer, with a watch on its end.
     pub fn over(mut self, answer: Response<Body>) -> Response<Body> {
         let status = answer.status();
-        let whole = reaches_the_end(&answer);
+        let (range, goes_on) = range(&answer);
         let transfer = self.purpose().transfer;
         let down = transfer.filter(|t| t.direction == Direction::Down && sends_content(status));
         let answer = match down {
@@ -80,11 +81,12 @@ impl Watch {
         };
         answer.map(|body| {
             body.on_end(Box::new(move |bytes_out, complete| {
-                self.tell(End {
+                self.tell(&End {
                     status: status.as_u16(),
                     bytes_out,
                     complete,
-                    whole,
+                    range,
+                    goes_on,
                 });
             }))
         })
@@ -94,7 +96,7 @@ impl Watch {
         purpose(self.facts.route_or_none(), &self.method, &self.path)
     }
 
-    fn tell(&mut self, end: End) {
+    fn tell(&mut self, end: &End) {
         self.told = true;
         let took = self.started.elapsed();
         let purpose = self.purpose();
@@ -111,7 +113,7 @@ impl Watch {
     }
 
     /// Files and bytes of content.
-    fn moved(&self, purpose: &Purpose, end: End) -> Moved {
+    fn moved(&self, purpose: &Purpose, end: &End) -> Moved {
         let Some(transfer) = purpose.transfer else {
             return Moved {
                 failed: self.facts.counted().map_or(0, Many::failures),
@@ -127,7 +129,7 @@ impl Watch {
         let (files, failed) = match (self.facts.counted(), transfer.direction) {
             (Some(many), _) => (many.successes(), many.failures()),
             (None, Direction::Up) => (u64::from(self.facts.stored().is_some()), 0),
-            (None, Direction::Down) => (u64::from(good && end.complete && end.whole), 0),
+            (None, Direction::Down) => (u64::from(good && end.complete && !end.goes_on), 0),
         };
         Moved {
             files,
@@ -136,7 +138,7 @@ impl Watch {
         }
     }
 
-    fn log_request(&self, purpose: &Purpose, end: End, took: Duration) {
+    fn log_request(&self, purpose: &Purpose, end: &End, took: Duration) {
         let facts = &self.facts;
         let who = self.who();
         let route = facts.route_or_none();
@@ -152,17 +154,22 @@ impl Watch {
         let (complete, request_id) = (end.complete, &facts.id);
         // A member that is none is not written.
         if status >= 500 || !complete {
-            tracing::warn!(target: "gfl_server::request", peer, who, %method, route, action, path, file, files, failed,
+            tracing::warn!(target: "gfl_server::request", %peer, who, %method, route, action, path, file, files, failed,
                 first_failed, problem, status, bytes_in, bytes_out, ms, complete, request_id, "request");
         } else {
-            tracing::info!(target: "gfl_server::request", peer, who, %method, route, action, path, file, files, failed,
+            tracing::info!(target: "gfl_server::request", %peer, who, %method, route, action, path, file, files, failed,
                 first_failed, problem, status, bytes_in, bytes_out, ms, request_id, "request");
         }
     }
 
     /// The line and the counters of a transfer that has ended. A part that arrived has not ended one.
-    fn tell_transfer(&self, transfer: Transfer, end: End, moved: Moved, took: Duration) {
+    fn tell_transfer(&self, transfer: Transfer, end: &End, moved: Moved, took: Duration) {
         let many = self.facts.counted();
+        let stored = self.facts.stored();
+        if transfer.direction == Direction::Up && !self.facts.has_begun() && stored.is_none() {
+            // Refused before its content was looked at.
+            return;
+        }
         let Some(outcome) = outcome(transfer, end, moved, many.is_some()) else {
             return;
         };
@@ -172,7 +179,6 @@ impl Watch {
         if matches!(outcome, "failed" | "aborted") {
             meters.files(transfer, outcome, 1);
         }
-        let stored = self.facts.stored();
         let bytes = stored.map_or(moved.bytes, |stored| stored.bytes);
         let arrived = self.received.bytes().unwrap_or(0);
         let ms = match stored {
@@ -190,12 +196,18 @@ impl Watch {
         let (peer, who, file) = (&self.peer, self.who(), self.facts.file());
         let files = moved.files;
         let failed = many.map(|_| moved.failed);
-        let request_id = &self.facts.id;
-        tracing::info!(target: "gfl_server::transfer", peer, who, direction, protocol, file, files, failed, bytes, ms,
-            rate, outcome, request_id, "transfer");
+        let (range, request_id) = (&end.range, &self.facts.id);
+        if end.goes_on && outcome == "complete" {
+            // One of the many ranges of a parallel download; the last one tells of the file.
+            tracing::debug!(target: "gfl_server::transfer", %peer, who, direction, protocol, file, range, files, bytes,
+                ms, rate, outcome, request_id, "transfer");
+            return;
+        }
+        tracing::info!(target: "gfl_server::transfer", %peer, who, direction, protocol, file, range, files, failed,
+            bytes, ms, rate, outcome, request_id, "transfer");
     }
 
-    fn record(&self, action: Action, end: End, moved: Moved, took: Duration) {
+    fn record(&self, action: Action, end: &End, moved: Moved, took: Duration) {
         let facts = &self.facts;
         self.server.app.record(Access {
             at_ms: self.server.app.now_ms(),
@@ -224,18 +236,16 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.told {
-            self.tell(End {
+            self.tell(&End {
                 status: CLIENT_LEFT,
-                bytes_out: 0,
-                complete: false,
-                whole: false,
+                ..End::default()
             });
         }
     }
 }
 
 /// How a transfer ended; none when it has not ended, or never began.
-fn outcome(transfer: Transfer, end: End, moved: Moved, many: bool) -> Option<&'static str> {
+fn outcome(transfer: Transfer, end: &End, moved: Moved, many: bool) -> Option<&'static str> {
     let cut = !end.complete || matches!(end.status, 408 | CLIENT_LEFT);
     let good = end.status < 400;
     match (transfer.direction, many) {
@@ -262,21 +272,19 @@ fn sends_content_code(status: u16) -> bool {
     matches!(status, 200 | 206)
 }
 
-/// Whether an answer goes up to the end of its file: of the ranges that make up a file one does.
-fn reaches_the_end(answer: &Response<Body>) -> bool {
-    if answer.status() != StatusCode::PARTIAL_CONTENT {
-        return true;
-    }
-    let Some(range) = answer.headers().get(CONTENT_RANGE) else {
-        // Several ranges in one answer.
-        return true;
+/// The range that an answer is about, and whether it ends before the file does: of the ranges that make up a file
+/// one goes up to its end.
+fn range(answer: &Response<Body>) -> (Option<String>, bool) {
+    let field = answer.headers().get(CONTENT_RANGE);
+    // One without this field has several ranges in it.
+    let field = field.filter(|_| answer.status() == StatusCode::PARTIAL_CONTENT);
+    let Some(text) = field.and_then(|field| field.to_str().ok()) else {
+        return (None, false);
     };
-    let range = range.to_str().unwrap_or_default();
-    gfl_api::http::ContentRange::parse(range).is_some_and(|field| {
-        field
-            .range
-            .is_some_and(|range| Some(range.end) == field.total)
-    })
+    let goes_on = gfl_api::http::ContentRange::parse(text)
+        .and_then(|parsed| Some(parsed.range?.end < parsed.total?))
+        .unwrap_or(false);
+    (Some(text.to_owned()), goes_on)
 }
 
 fn millis(took: Duration) -> u64 {
@@ -291,9 +299,8 @@ mod tests {
     fn end(status: u16, complete: bool) -> End {
         End {
             status,
-            bytes_out: 0,
             complete,
-            whole: true,
+            ..End::default()
         }
     }
 
@@ -309,7 +316,7 @@ mod tests {
                 failed,
                 bytes,
             };
-            outcome(transfer, end(status, complete), moved, many)
+            outcome(transfer, &end(status, complete), moved, many)
         };
         let up = |status, complete, moved| of(Direction::Up, status, complete, moved, false);
         assert_eq!(up(201, true, (1, 0, 5)), Some("complete"));
@@ -332,15 +339,17 @@ mod tests {
 
     #[test]
     fn one_range_of_a_file_reaches_its_end() {
-        let whole = |status: u16, range: &str| {
+        let goes_on = |status: u16, field: &str| {
             let mut answer = Response::builder().status(status);
-            if !range.is_empty() {
-                answer = answer.header(CONTENT_RANGE, range);
+            if !field.is_empty() {
+                answer = answer.header(CONTENT_RANGE, field);
             }
-            reaches_the_end(&answer.body(Body::empty()).unwrap())
+            let (range, goes_on) = range(&answer.body(Body::empty()).unwrap());
+            assert_eq!(range.unwrap_or_default(), field);
+            goes_on
         };
-        assert!(whole(200, ""));
-        assert!(whole(206, "bytes 5-9/10") && !whole(206, "bytes 0-8/10"));
-        assert!(whole(206, ""), "several ranges");
+        assert!(goes_on(206, "bytes 0-8/10"));
+        assert!(!goes_on(206, "bytes 5-9/10") && !goes_on(206, "bytes 0-9/10"));
+        assert!(!goes_on(200, "") && !goes_on(206, ""), "several ranges");
     }
 }

@@ -7,6 +7,7 @@ use super::page::{Format, Page};
 use super::process::Process;
 use crate::body::Body;
 use crate::caller;
+use crate::listen::Counts;
 use crate::problem::{Failure, Outcome};
 use crate::server::{Call, Server};
 use gfl_api::config::MetricsAccess;
@@ -71,7 +72,14 @@ fn page(server: &Server, format: Format) -> String {
     transfers(&mut page, &server.meters);
     let gauges = server.app.gauges();
     uploads(&mut page, &server.meters, &gauges);
-    refusals(&mut page, &server.meters);
+    let connections = server.slots.counts();
+    page.gauge("gfl_connections", "Open connections, by state.")
+        .sample(
+            &[("state", "busy")],
+            connections.open.saturating_sub(connections.waiting) as u64,
+        )
+        .sample(&[("state", "idle")], connections.waiting as u64);
+    refusals(&mut page, &server.meters, connections);
     inside(&mut page, &gauges);
     page.gauge(
         "gfl_draining",
@@ -161,7 +169,7 @@ fn uploads(page: &mut Page, meters: &Meters, gauges: &Gauges) {
     }
 }
 
-fn refusals(page: &mut Page, meters: &Meters) {
+fn refusals(page: &mut Page, meters: &Meters, connections: Counts) {
     let help = "Requests without a valid token, by reason.";
     let mut family = page.counter("gfl_auth_failures", help);
     for (reason, count) in AUTH_REASONS.into_iter().zip(meters.auth_failures()) {
@@ -169,7 +177,11 @@ fn refusals(page: &mut Page, meters: &Meters) {
     }
     let help = "How often a limit turned somebody away or ended something.";
     let mut family = page.counter("gfl_limits_hit", help);
-    for (limit, count) in meters.limits_hit() {
+    let of_connections = [
+        ("connections", connections.evicted_total),
+        ("connections_per_address", connections.refused_total),
+    ];
+    for (limit, count) in meters.limits_hit().into_iter().chain(of_connections) {
         family.sample(&[("limit", limit)], count);
     }
 }

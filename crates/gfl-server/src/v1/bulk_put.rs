@@ -5,7 +5,7 @@
 //! storer, and the storer only by a client that does not read its answers.
 
 use super::answers::line;
-use super::fields;
+use super::{fields, held};
 use crate::body::{Body, BodyError};
 use crate::caller;
 use crate::facts::{Facts, logged};
@@ -58,7 +58,7 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     // waits to be asked for the body is asked.
     let first = reader.event().await?;
     call.facts.many();
-    let (answers, answered) = mpsc::channel(ANSWERS_QUEUED_MAX);
+    let (answers, mut answered) = mpsc::channel(ANSWERS_QUEUED_MAX);
     let storer = Storer {
         server: Arc::clone(&call.server),
         caller,
@@ -67,10 +67,19 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     };
     // A task of its own: files that arrived whole are stored even when the client does not wait for the answer.
     tokio::spawn(storer.run(reader, first));
-    let lines = stream::unfold(answered, |mut answered| async move {
-        let line: Bytes = answered.recv().await?;
-        Some((Ok::<_, BodyError>(line), answered))
-    });
+    let held = match held::is_needed(&call.headers) {
+        true => held::until_the_end(&mut answered).await,
+        false => held::Held::default(),
+    };
+    let first = (!held.lines.is_empty()).then_some(Ok(held.lines));
+    let lines = stream::unfold(
+        (answered, held.rights),
+        |(mut answered, rights)| async move {
+            let line: Bytes = answered.recv().await?;
+            Some((Ok::<_, BodyError>(line), (answered, rights)))
+        },
+    );
+    let lines = stream::iter(first).chain(lines);
     let mut answer = Response::new(Body::stream(Box::pin(lines)));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE_NDJSON));

@@ -8,6 +8,7 @@ mod bulk_get;
 mod bulk_put;
 mod fields;
 mod files;
+mod held;
 mod identity;
 mod list;
 mod meta;
@@ -20,6 +21,7 @@ use crate::problem::{Failure, Outcome};
 use crate::server::Call;
 use gfl_api::problem::Code;
 use http::Response;
+pub use stats::{access_entry, usage_entry};
 
 /// Answers a request below `/v1/`; `rest` is the raw target behind that.
 pub async fn route(call: Call, rest: &str) -> Response<Body> {

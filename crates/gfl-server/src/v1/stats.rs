@@ -124,7 +124,8 @@ fn user(who: String) -> Option<String> {
     Some(who).filter(|who| !who.is_empty())
 }
 
-fn usage_entry(row: UsageRow) -> UsageEntry {
+/// A row of the sums as v1 writes it.
+pub fn usage_entry(row: UsageRow) -> UsageEntry {
     UsageEntry {
         day: day_text(row.day),
         user: user(row.who),
@@ -136,7 +137,8 @@ fn usage_entry(row: UsageRow) -> UsageEntry {
     }
 }
 
-fn access_entry(row: Access) -> AccessEntry {
+/// A row of the access log as v1 writes it.
+pub fn access_entry(row: Access) -> AccessEntry {
     AccessEntry {
         time: time_ms(row.at_ms),
         user: user(row.who),

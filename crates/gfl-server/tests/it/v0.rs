@@ -4,6 +4,9 @@ use crate::common::Rig;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use gfl_api::tokens::{challenge_response, hash_token};
+use gfl_server::limits::{ConnectionLimits, Limits};
+use gfl_server::proxies::Networks;
+use std::sync::Arc;
 
 #[tokio::test]
 async fn a_file_goes_up_in_chunks_and_comes_back() {
@@ -244,4 +247,43 @@ async fn unknown_and_unclean_paths() {
         "<a href=\"/list?path=a&amp;b\">Moved Permanently</a>.\n\n"
     );
     rig.get("/%6cist").await.is(200);
+}
+
+#[tokio::test]
+async fn clients_behind_a_trusted_proxy_are_told_apart() {
+    let rig = Rig::open().await;
+    let [alice, bob] = [
+        [("x-forwarded-for", "192.0.2.1")],
+        [("x-forwarded-for", "192.0.2.2")],
+    ];
+    let half = async |path: &str| {
+        let chunk = serde_json::json!({
+            "path": path, "chunk_id": 0, "data": STANDARD.encode("half"), "checksum": "", "total": 2,
+        });
+        let sent = rig.send("POST /upload", &alice, chunk.to_string());
+        sent.await.is(200);
+    };
+    let seen = async |path: &str, from: &[(&str, &str)]| {
+        let line = format!("GET /upload/status?path={path}");
+        rig.send(&line, from, "").await.is(200).json()["exists"]
+            .as_bool()
+            .unwrap()
+    };
+    half("f").await;
+    assert!(
+        seen("f", &bob).await,
+        "without a trusted proxy all are this machine"
+    );
+    rig.server.set_limits(Limits {
+        connections: ConnectionLimits {
+            trusted: Arc::new(Networks::parse(&["127.0.0.1"]).unwrap()),
+            ..ConnectionLimits::default()
+        },
+        ..Limits::default()
+    });
+    half("g").await;
+    assert_eq!(
+        (seen("g", &alice).await, seen("g", &bob).await),
+        (true, false)
+    );
 }

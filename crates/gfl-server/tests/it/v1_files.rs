@@ -252,7 +252,10 @@ async fn directories() {
         .is(200)
         .lines();
     assert_eq!(lines.len(), 5);
-    assert_eq!(lines[4], serde_json::json!({"end":true,"count":4}));
+    assert_eq!(
+        lines[4],
+        serde_json::json!({"end":true,"count":4,"skipped":0})
+    );
     for bad in [
         "limit=0",
         "limit=x",

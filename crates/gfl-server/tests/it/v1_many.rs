@@ -363,3 +363,63 @@ async fn a_malformed_bulk_get_is_refused_whole() {
         .await
         .problem(413, "too-large");
 }
+
+/// A bulk put whose body is not yet whole: the answer on its way, and the end that is missing.
+fn unfinished(
+    rig: &Rig,
+    proxy: Option<&str>,
+) -> (
+    impl Future<Output = http::Response<gfl_server::body::Body>>,
+    tokio::sync::mpsc::Sender<Result<Bytes, String>>,
+) {
+    let (send, pieces) = tokio::sync::mpsc::channel(2);
+    let begin = Bytes::from(stream(&[("a", b"1")], false));
+    send.try_send(Ok(begin)).unwrap();
+    let pieces = futures_util::stream::unfold(pieces, |mut pieces| async {
+        Some((pieces.recv().await?, pieces))
+    });
+    let mut request = http::Request::post("/v1/bulk").header(BULK.0, BULK.1);
+    if let Some(field) = proxy {
+        request = request.header(field, "192.0.2.1");
+    }
+    let request = request.body(RequestBody::given(pieces, None)).unwrap();
+    let server = std::sync::Arc::clone(&rig.server);
+    let peer = std::net::IpAddr::from([127, 0, 0, 1]);
+    (async move { server.handle(peer, request).await.0 }, send)
+}
+
+#[tokio::test]
+async fn through_a_proxy_answers_wait_for_the_end_of_the_request() {
+    use http_body_util::BodyExt;
+    use std::time::Duration;
+    use tokio::time::timeout;
+    let rig = Rig::open().await;
+    let (answer, _unfinished) = unfinished(&rig, None);
+    let direct = timeout(Duration::from_secs(10), answer).await;
+    assert_eq!(direct.expect("answered while it is read").status(), 200);
+    for field in ["x-forwarded-for", "forwarded", "via"] {
+        let _ = std::fs::remove_file(rig.data("a"));
+        let (answer, send) = unfinished(&rig, Some(field));
+        let mut answer = std::pin::pin!(answer);
+        // Stored, and still not answered.
+        while !rig.data("a").exists() {
+            let early = timeout(Duration::from_millis(10), &mut answer).await;
+            assert!(early.is_err(), "{field}: answered before the end");
+        }
+        assert!(
+            timeout(Duration::from_millis(10), &mut answer)
+                .await
+                .is_err()
+        );
+        send.send(Ok(frames::encode_end())).await.unwrap();
+        drop(send);
+        let whole = answer.await.into_body().collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(whole.to_vec()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(
+            lines.len() == 2 && lines[0].contains("\"path\":\"a\""),
+            "{text}"
+        );
+        assert!(lines[1].contains("\"end\":true"), "{text}");
+    }
+}

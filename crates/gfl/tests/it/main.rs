@@ -9,6 +9,7 @@ mod grammar;
 mod legacy;
 mod naming;
 mod pipes;
+mod signing;
 #[cfg(unix)]
 mod terminal;
 mod update;

@@ -1,8 +1,7 @@
 //! `gfl update`: what is taken, what is refused, and that a failure at any step leaves the old program in its place.
 
 use crate::fake::{Fake, Output, Reply, names, reply};
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use gfl_api::release::minisign::{PublicKey, Signature};
+use crate::signing::{key, sign};
 use gfl_api::release::{Binary, Manifest, platform};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -16,26 +15,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 const SEED: [u8; 32] = [7; 32];
 const NEWER: &str = "9.10.0-lite";
-
-/// The key releases are signed with here.
-fn key(seed: [u8; 32]) -> (Ed25519KeyPair, PublicKey) {
-    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
-    let key = pair.public_key().as_ref().try_into().unwrap();
-    (pair, PublicKey { id: [1; 8], key })
-}
-
-fn sign(content: &str, seed: [u8; 32]) -> String {
-    let (pair, public) = key(seed);
-    let mut signature = Signature {
-        key_id: public.id,
-        signature: pair.sign(content.as_bytes()).as_ref().try_into().unwrap(),
-        comment: "file:version.json".into(),
-        comment_signature: [0; 64],
-    };
-    let comment = pair.sign(&signature.comment_message());
-    signature.comment_signature = comment.as_ref().try_into().unwrap();
-    signature.to_text()
-}
 
 /// A program that says that it is this version.
 fn program(version: &str) -> Vec<u8> {
