@@ -7,6 +7,7 @@ pub mod bins;
 pub mod catalog;
 pub mod data;
 pub mod frames;
+pub mod front;
 pub mod gfl;
 pub mod golden;
 pub mod http;
@@ -15,6 +16,7 @@ pub mod mount;
 pub mod proxy;
 pub mod server;
 pub mod skip;
+pub mod tls;
 #[cfg(feature = "catalog")]
 pub mod traffic;
 pub mod tree;

@@ -58,8 +58,11 @@ impl Server {
             Ok(answer) => answer,
             Err(panic) => panicked(panic.as_ref(), &line.facts.id),
         };
-        // Over HTTP/2 an unread body ends its own stream when it is dropped, and nothing else.
-        let reusable = is_h2 || rest.settle(expects_continue).await;
+        let mut reusable = rest.settle(expects_continue).await;
+        if is_h2 && !reusable {
+            rest.outlive_the_answer();
+            reusable = true;
+        }
         dress(&mut answer, &line.facts.id, reusable);
         (finish(answer, line), reusable)
     }
