@@ -89,15 +89,20 @@ async fn serve(plan: &Plan) -> Result<()> {
     let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
         .await
         .map_err(start::open_failed)?;
-    let tls = plan.tls.source.as_ref().map(Tls::open).transpose()?;
-    let watcher = tls.clone().map(|tls| tokio::spawn(tls.watch()));
+    let (tls, upkeep) = match &plan.tls.source {
+        Some(source) => {
+            let (tls, upkeep) = Tls::open(source).await?;
+            (Some(tls), Some(tokio::spawn(upkeep.run())))
+        }
+        None => (None, None),
+    };
     let server = Server::new(Arc::clone(&app), plan.about.clone());
     ui::out(&plan.started(address, tls.as_deref()));
     ui::err(&plan.unsafe_notes(address));
     let transport = Transport::new(tls, plan.tls.plain);
     let drained = listen::serve(listener, server, transport, stop_signal(), DRAIN_MS_MAX).await;
-    if let Some(watcher) = watcher {
-        watcher.abort();
+    if let Some(upkeep) = upkeep {
+        upkeep.abort();
     }
     if !drained {
         tracing::warn!(

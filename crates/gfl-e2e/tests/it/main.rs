@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, one module per topic. Every test starts its own server.
 
+mod acme;
 mod auth;
 mod client;
 mod common;

@@ -1,6 +1,7 @@
 //! Encryption of connections: the certificate that is shown, how it changes while the server runs, and the
 //! handshake. Knows files and certificates; knows nothing of HTTP, and not where connections come from.
 
+mod acme;
 pub mod files;
 mod names;
 pub mod pair;
@@ -35,7 +36,7 @@ const LOOK_MS: u64 = 1_000;
 /// Days before its end from which on a certificate is warned about …
 const EXPIRY_DAYS_WARNED: i64 = 14;
 /// … so often.
-const EXPIRY_WARNED_EVERY_S: i64 = 24 * 60 * 60;
+const EXPIRY_WARNED_EVERY_S: u64 = 24 * 60 * 60;
 
 /// The TLS side of a listener: its settings, and the certificate of the moment.
 #[derive(Debug)]
@@ -68,22 +69,44 @@ impl ResolvesServerCert for Shown {
 }
 
 impl Tls {
-    /// Reads the certificate of `source`; makes it first if it is our own and not there yet.
-    pub fn open(source: &Source) -> Result<Arc<Tls>> {
-        let files = match source {
-            Source::Files(files) => files.clone(),
-            Source::SelfSigned(own) => own.ensure()?,
+    /// Reads the certificate of `source`; makes it first if it is our own and not there yet. One that an authority is
+    /// to give may come later. What is returned beside keeps the certificate up to date.
+    pub async fn open(source: &Source) -> Result<(Arc<Tls>, Upkeep)> {
+        let shown = Shown::default();
+        let (files, acme) = match source {
+            Source::Files(files) => (files.clone(), None),
+            Source::SelfSigned(own) => (own.ensure()?, None),
+            Source::Acme(acme) => (acme.files(), Some(acme)),
         };
-        let pair = files.read(now_s())?;
-        let shown = Arc::new(Shown::default());
-        shown.set(pair);
+        let work = match acme {
+            None => {
+                shown.set(files.read(now_s())?);
+                Work::Watch
+            }
+            Some(acme) => {
+                let work = acme.prepare().await?;
+                match files.read(now_s()) {
+                    // For other names it is better than none, until the wanted one is there.
+                    Ok(pair) => shown.set(pair),
+                    Err(error) if files.cert.exists() => tracing::warn!("{error:#}"),
+                    Err(_) => {}
+                }
+                Work::Acme(work)
+            }
+        };
+        let shown = Arc::new(shown);
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&shown) as _;
         let config = config(resolver).context("cannot set up TLS")?;
-        Ok(Arc::new(Tls {
+        let tls = Arc::new(Tls {
             config: Arc::new(config),
             shown,
             files,
-        }))
+        });
+        let upkeep = Upkeep {
+            tls: Arc::clone(&tls),
+            work,
+        };
+        Ok((tls, upkeep))
     }
 
     /// The certificate of the moment.
@@ -94,7 +117,7 @@ impl Tls {
     /// For the administrator, and for whoever compares what a client shows.
     pub fn told(&self) -> String {
         let Some(pair) = self.shown() else {
-            return "TLS: waiting for the first certificate\n".to_owned();
+            return "TLS certificate: none yet, the authority is being asked\n".to_owned();
         };
         format!(
             "TLS certificate: {}, valid until {}\nTLS fingerprint (SHA-256): {}\n",
@@ -124,15 +147,10 @@ impl Tls {
         Ok(true)
     }
 
-    /// Looks at the files again and again, and takes what changed. Warns before the certificate ends. Never returns.
-    pub async fn watch(self: Arc<Tls>) {
+    /// Looks at the files again and again, and takes what changed. Never returns.
+    async fn watch(self: Arc<Tls>) {
         let mut seen = self.files.stamp();
-        let mut warned_s = i64::MIN;
         loop {
-            if now_s().saturating_sub(warned_s) >= EXPIRY_WARNED_EVERY_S {
-                warned_s = now_s();
-                self.warn_of_expiry();
-            }
             tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;
             let now = self.files.stamp();
             if now == seen {
@@ -160,7 +178,15 @@ impl Tls {
         }
     }
 
-    fn warn_of_expiry(&self) {
+    /// Warns before the certificate ends. Never returns.
+    async fn warn_of_expiry(self: Arc<Tls>) {
+        loop {
+            self.tell_of_expiry();
+            tokio::time::sleep(Duration::from_secs(EXPIRY_WARNED_EVERY_S)).await;
+        }
+    }
+
+    fn tell_of_expiry(&self) {
         let Some(pair) = self.shown.get() else { return };
         let (until, left) = (
             day(pair.validity.not_after_s),
@@ -183,6 +209,36 @@ impl Tls {
                 connection.set_buffer_limit(Some(WRITE_BUF_BYTES));
             })
             .await
+    }
+}
+
+/// What keeps a certificate up to date while the server runs.
+#[derive(Debug)]
+pub struct Upkeep {
+    tls: Arc<Tls>,
+    work: Work,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// Somebody else replaces the files.
+    Watch,
+    /// An authority is asked.
+    Acme(acme::Upkeep),
+}
+
+impl Upkeep {
+    /// Never returns.
+    pub async fn run(self) {
+        let Upkeep { tls, work } = self;
+        let warnings = Arc::clone(&tls).warn_of_expiry();
+        let work = async {
+            match work {
+                Work::Watch => tls.watch().await,
+                Work::Acme(work) => work.run(tls).await,
+            }
+        };
+        tokio::join!(work, warnings);
     }
 }
 

@@ -1,6 +1,7 @@
 //! From flags and configuration to how connections are protected. Values in, values out; reads no certificate
 //! except to tell about it.
 
+use super::acme::Acme;
 use super::now_s;
 use super::pair::PairFiles;
 use super::self_signed::SelfSigned;
@@ -25,6 +26,8 @@ pub enum Source {
     Files(PairFiles),
     /// Ourselves.
     SelfSigned(SelfSigned),
+    /// An authority.
+    Acme(Acme),
 }
 
 /// What was said about protection.
@@ -55,7 +58,10 @@ impl TlsPlan {
                 key: PathBuf::from(key),
             })),
             Some(CertificateSource::SelfSigned) => Some(own()),
-            Some(CertificateSource::Acme(_)) => bail!("ACME"),
+            Some(CertificateSource::Acme(config)) => {
+                let dir = Path::new(asked.meta_dir).join("acme");
+                Some(Source::Acme(Acme::new(config, dir)?))
+            }
             // Whoever opens the server to everybody wants tokens to stay secret on the way.
             None if asked.public => Some(own()),
             None => None,
@@ -99,6 +105,16 @@ impl TlsPlan {
                     " (missing: will be made)"
                 };
                 lines.push(("tls", format!("self-signed{note}")));
+                files
+            }
+            Some(Source::Acme(acme)) => {
+                let files = acme.is_current().then(|| acme.files());
+                let note = if files.is_some() {
+                    ""
+                } else {
+                    " (will be asked for)"
+                };
+                lines.push(("tls", format!("{}{note}", acme.describe())));
                 files
             }
         };
@@ -164,6 +180,18 @@ mod tests {
         assert!(plan(false, false, &allowed).unwrap().plain);
         let half = with(|tls| tls.cert = "c".into());
         assert!(plan(false, true, &half).is_err());
+    }
+
+    #[test]
+    fn an_authority_needs_consent() {
+        let acme = with(|tls| tls.acme.domains = vec!["files.example.org".into()]);
+        assert!(plan(true, false, &acme).is_err());
+        let agreed = with(|tls| {
+            tls.acme = acme.acme.clone();
+            tls.acme.accept_terms = true;
+        });
+        let plan = plan(true, false, &agreed).unwrap();
+        assert!(matches!(plan.source, Some(Source::Acme(_))) && !plan.plain);
     }
 
     #[test]

@@ -16,11 +16,15 @@ fn write_pair(dir: &Path) -> PairFiles {
     files
 }
 
-#[test]
-fn a_new_pair_is_taken_and_a_broken_one_is_not() {
+async fn open(source: &Source) -> Arc<Tls> {
+    Tls::open(source).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_new_pair_is_taken_and_a_broken_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let files = write_pair(dir.path());
-    let tls = Tls::open(&Source::Files(files.clone())).unwrap();
+    let tls = open(&Source::Files(files.clone())).await;
     let shown = || tls.shown().unwrap().fingerprint;
     let first = shown();
     assert!(!tls.reload().unwrap(), "nothing changed");
@@ -40,9 +44,9 @@ fn a_new_pair_is_taken_and_a_broken_one_is_not() {
 async fn changed_files_are_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let files = write_pair(dir.path());
-    let tls = Tls::open(&Source::Files(files)).unwrap();
+    let (tls, upkeep) = Tls::open(&Source::Files(files)).await.unwrap();
     let first = tls.shown().unwrap().fingerprint;
-    let watch = tokio::spawn(Arc::clone(&tls).watch());
+    let watch = tokio::spawn(upkeep.run());
     tokio::task::yield_now().await;
     write_pair(dir.path());
     // Time is not real here: it passes when everything waits.
@@ -57,14 +61,14 @@ async fn changed_files_are_noticed() {
 }
 
 #[cfg(unix)]
-#[test]
-fn our_own_certificate_is_made_once_and_the_key_is_ours_alone() {
+#[tokio::test]
+async fn our_own_certificate_is_made_once_and_the_key_is_ours_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("meta/tls");
     let source = || Source::SelfSigned(self_signed::SelfSigned::new(own.clone(), "0.0.0.0:1"));
-    let first = Tls::open(&source()).unwrap().shown().unwrap();
-    let again = Tls::open(&source()).unwrap().shown().unwrap();
+    let first = open(&source()).await.shown().unwrap();
+    let again = open(&source()).await.shown().unwrap();
     assert_eq!(first.fingerprint, again.fingerprint);
     let years = first.validity.days_left(now_s()) / 365;
     assert_eq!(years, 10);
@@ -72,6 +76,6 @@ fn our_own_certificate_is_made_once_and_the_key_is_ours_alone() {
     assert_eq!((mode(&own), mode(&own.join("key.pem"))), (0o700, 0o600));
     // Half of it is none of it.
     fs::remove_file(own.join("key.pem")).unwrap();
-    let other = Tls::open(&source()).unwrap().shown().unwrap();
+    let other = open(&source()).await.shown().unwrap();
     assert_ne!(first.fingerprint, other.fingerprint);
 }
