@@ -22,7 +22,7 @@ const LICENCES: [&str; 13] = [
     "CDLA-Permissive-2.0",
 ];
 
-/// Not in the lock file: one crypto provider, one way to SQL, nothing unmaintained.
+/// Never linked: one crypto provider, one way to SQL, nothing unmaintained.
 const BANNED: [&str; 8] = [
     "ring",
     "openssl",
@@ -53,9 +53,16 @@ pub(crate) fn check() -> Result<()> {
             wrong.push(format!("{name}: licence {licence:?} is not on the list"));
         }
     }
-    let lock = gfl_e2e::bins::workspace().join("Cargo.lock");
-    let lock = std::fs::read_to_string(&lock).with_context(|| format!("{}", lock.display()))?;
-    wrong.extend(bans(&lock));
+    // Not the lock file: it names what optional features would bring, although nobody asks for them.
+    let tree = [
+        "tree",
+        "--locked",
+        "--workspace",
+        "--target=all",
+        "--edges=all",
+        "--prefix=none",
+    ];
+    wrong.extend(bans(&tools::output(&mut tools::cargo(&tree))?));
     let graph = Graph::new(&metadata);
     for (program, max) in CRATES_MAX {
         let count = graph.linked_by(program);
@@ -70,23 +77,20 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-fn bans(lock: &str) -> Vec<String> {
-    let name = |line: &str| {
-        Some(
-            line.strip_prefix("name = \"")?
-                .strip_suffix('"')?
-                .to_owned(),
-        )
-    };
-    let mut copies: BTreeMap<String, usize> = BTreeMap::new();
-    for name in lock.lines().filter_map(name) {
-        *copies.entry(name).or_default() += 1;
+/// Violations in the lines of `cargo tree`: a name, a version, and what does not matter here.
+fn bans(tree: &str) -> Vec<String> {
+    let mut copies: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for line in tree.lines() {
+        let mut words = line.split_whitespace();
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            copies.entry(name).or_default().insert(version);
+        }
     }
     let banned = BANNED.iter().filter(|b| copies.contains_key(**b));
     let mut wrong: Vec<String> = banned.map(|b| format!("{b}: is banned")).collect();
     let twice = ONE_COPY
         .iter()
-        .filter(|c| copies.get(**c).is_some_and(|n| *n > 1));
+        .filter(|c| copies.get(**c).is_some_and(|versions| versions.len() > 1));
     wrong.extend(twice.map(|c| format!("{c}: linked in two versions")));
     wrong
 }
@@ -235,9 +239,9 @@ mod tests {
 
     #[test]
     fn banned_crates_and_second_copies_are_found() {
-        let lock = "name = \"ring\"\nname = \"tokio\"\nname = \"tokio\"\nname = \"hyper\"\n";
+        let tree = "ring v0.17.14\ntokio v1.54.1\ntokio v1.54.1 (*)\ntokio v0.2.0\nhyper v1.12.0\n\n[dev-dependencies]\n";
         assert_eq!(
-            bans(lock),
+            bans(tree),
             ["ring: is banned", "tokio: linked in two versions"]
         );
     }

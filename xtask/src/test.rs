@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 const ROUNDS: [(&str, &str); 2] = [("GFL_KILL_ROUNDS", "300"), ("GFL_POWER_ROUNDS", "40")];
 
 /// Foreign programs that tests use, with the Debian package that brings each.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 9] = [
     ("curl", "curl"),
     ("ip", "iproute2"),
+    ("openssl", "openssl"),
+    ("nghttpx", "nghttp2-proxy"),
+    ("pebble", "pebble"),
     ("mkfs.ext4", "e2fsprogs"),
     ("mount", "mount"),
     ("perl", "perl-base"),

@@ -1,6 +1,7 @@
 //! A blocking HTTP/1.1 client of the tests' own: it can stop halfway, lie about lengths and send what
 //! no library would send. Knows nothing of GoFlux.
 
+use crate::tls::Wire;
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -148,19 +149,29 @@ impl Response {
 /// One connection, driven by hand.
 #[derive(Debug)]
 pub struct Conn {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Wire>,
 }
 
 impl Conn {
     /// Connects.
     pub fn open(addr: SocketAddr) -> io::Result<Conn> {
-        let stream = TcpStream::connect(addr)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
-        Ok(Conn {
-            stream: BufReader::with_capacity(64 * 1024, stream),
-        })
+        Ok(Conn::on(Wire::Plain(connect(addr)?)))
+    }
+
+    /// Connects with TLS, whatever certificate there is.
+    pub fn open_tls(addr: SocketAddr) -> io::Result<Conn> {
+        Ok(Conn::on(Wire::tls(connect(addr)?, &[b"http/1.1"])?))
+    }
+
+    fn on(wire: Wire) -> Conn {
+        Conn {
+            stream: BufReader::with_capacity(64 * 1024, wire),
+        }
+    }
+
+    /// The SHA-256 of the certificate that was shown, in hex.
+    pub fn fingerprint(&self) -> Option<String> {
+        self.stream.get_ref().fingerprint()
     }
 
     /// Sends raw bytes.
@@ -170,7 +181,7 @@ impl Conn {
 
     /// The socket.
     pub fn socket(&self) -> &TcpStream {
-        self.stream.get_ref()
+        self.stream.get_ref().socket()
     }
 
     /// Reads status line and headers; interim answers (1xx) are passed over.
@@ -288,6 +299,15 @@ impl Conn {
             self.stream.consume(n);
         }
     }
+}
+
+/// A socket that is never waited for in vain.
+pub fn connect(addr: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(addr)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(SILENCE_SECONDS_MAX)))?;
+    Ok(stream)
 }
 
 fn broken(what: &str) -> io::Error {

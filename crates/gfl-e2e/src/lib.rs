@@ -7,6 +7,7 @@ pub mod bins;
 pub mod catalog;
 pub mod data;
 pub mod frames;
+pub mod front;
 pub mod gfl;
 pub mod golden;
 pub mod http;
@@ -19,6 +20,7 @@ pub mod server;
 pub mod siege;
 pub mod skip;
 pub mod socket;
+pub mod tls;
 #[cfg(feature = "catalog")]
 pub mod traffic;
 pub mod tree;

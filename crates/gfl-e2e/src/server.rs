@@ -2,6 +2,7 @@
 
 use crate::bins;
 use crate::data;
+use crate::front::{self, Front};
 use crate::http::Http;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -89,6 +90,7 @@ impl Setup {
             token,
             child: None,
             addr: None,
+            front: None,
         };
         server.write_config();
         if let Some(token) = &server.token {
@@ -146,6 +148,7 @@ pub struct Server {
     token: Option<String>,
     child: Option<Child>,
     addr: Option<SocketAddr>,
+    front: Option<Front>,
 }
 
 impl Server {
@@ -155,9 +158,15 @@ impl Server {
         Setup::default().start()
     }
 
-    /// Where it listens.
+    /// Where it listens, or what stands in front of it.
     pub fn addr(&self) -> SocketAddr {
-        self.addr.expect("the server has been started")
+        let own = self.addr.expect("the server has been started");
+        self.front.as_ref().map_or(own, Front::addr)
+    }
+
+    /// Its base URL with TLS.
+    pub fn https(&self) -> String {
+        format!("https://{}", self.addr())
     }
 
     /// Its base URL.
@@ -229,6 +238,9 @@ impl Server {
             text(&self.tokens_file())
         };
         section.insert("tokens_file".into(), tokens.into());
+        if front::over().is_some() {
+            section.insert("tls_self_signed".into(), true.into());
+        }
         for (key, value) in &self.setup.config {
             section.insert(key.clone(), value.clone());
         }
@@ -314,6 +326,9 @@ impl Server {
                     if let Some(addr) = ready_line(&line) {
                         self.addr = Some(addr);
                         self.child = Some(child);
+                        if let (Some(over), None) = (front::over(), &self.front) {
+                            self.front = Some(Front::start(addr, over));
+                        }
                         return Ok(());
                     }
                 }

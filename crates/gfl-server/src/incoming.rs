@@ -21,6 +21,9 @@ const BODY_WINDOW_MS: u64 = 60_000;
 const DRAIN_BYTES_MAX: u64 = 16 * 1024;
 /// … if it comes within this time.
 const DRAIN_MS_MAX: u64 = 1_000;
+/// Over HTTP/2 a stream whose body nobody reads is reset this long after its answer. At once would do by the protocol
+/// (RFC 9113 section 8.1), but several clients, curl 7 among them, then forget the answer.
+const RESET_MS_MIN: u64 = 1_000;
 
 enum Source {
     Socket(Incoming),
@@ -181,16 +184,27 @@ pub async fn next(stream: &mut BodyStream) -> Option<Result<Bytes, BodyBroken>> 
 }
 
 impl Rest {
+    /// Called when [`Rest::settle`] said no, where a body can be ended by itself: keeps what nobody reads a little
+    /// longer, so that the answer arrives first. The client can send no more of it than its window holds.
+    pub fn outlive_the_answer(self) {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(RESET_MS_MIN)).await;
+            drop(self);
+        });
+    }
+
     /// Called when the answer is ready. Throws a short rest of the body away; true when the connection can be
     /// used again, false when it must be closed after the answer.
-    pub async fn settle(self, expects_continue: bool) -> bool {
-        let Some(inner) = self.inner else { return true };
+    pub async fn settle(&self, expects_continue: bool) -> bool {
+        let Some(inner) = &self.inner else {
+            return true;
+        };
         {
-            let state = lock(&inner);
+            let state = lock(inner);
             if state.ended {
                 return true;
             }
-            if Arc::strong_count(&inner) > 1 {
+            if Arc::strong_count(inner) > 1 {
                 // The answer is made while the body is being read, now or soon: it belongs to whoever reads it.
                 return true;
             }
@@ -204,7 +218,7 @@ impl Rest {
         }
         let drain = async {
             let mut dropped_bytes = 0;
-            while let Some(piece) = std::future::poll_fn(|cx| lock(&inner).poll_piece(cx)).await {
+            while let Some(piece) = std::future::poll_fn(|cx| lock(inner).poll_piece(cx)).await {
                 match piece {
                     Ok(bytes) => dropped_bytes += bytes.len() as u64,
                     Err(_) => return false,

@@ -76,8 +76,12 @@ impl Server {
             Ok(answer) => answer,
             Err(panic) => panicked(panic.as_ref(), &facts.id),
         };
-        // Over HTTP/2 an unread body ends its own stream when it is dropped, and nothing else.
-        let reusable = is_h2 || rest.settle(expects_continue).await;
+        let mut reusable = rest.settle(expects_continue).await;
+        if is_h2 && !reusable {
+            // Over HTTP/2 an unread body ends its own stream, and nothing else.
+            rest.outlive_the_answer();
+            reusable = true;
+        }
         dress(&mut answer, &facts.id, reusable);
         if is_head {
             answer = answer.map(Body::without_bytes);

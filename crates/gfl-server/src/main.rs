@@ -112,8 +112,8 @@ async fn serve(
                 plan.folders.storage_dir, plan.folders.meta_dir
             )
         })?;
-    let tls = match plan.tls.open() {
-        Ok(tls) => tls,
+    let (tls, upkeep) = match plan.tls.open().await {
+        Ok(opened) => opened.unzip(),
         Err(error) => {
             app.close().await;
             return Err(error);
@@ -152,10 +152,13 @@ async fn serve(
     let watch = tokio::spawn(async move { watched.tokens.run().await });
     let config = plan.server.clone();
     let mut reloader = Reloader::new(args.clone(), config, Arc::clone(&server), descriptors);
-    if let Some(tls) = &tls {
-        reloader.add(tls.hook());
-    }
-    let expiry = tls.clone().map(|tls| tokio::spawn(tls.watch_expiry()));
+    let upkeep = upkeep.map(|upkeep| {
+        upkeep
+            .hook()
+            .into_iter()
+            .for_each(|hook| reloader.add(hook));
+        tokio::spawn(upkeep.run())
+    });
     let transport = Transport::new(tls, plan.tls.plain);
     let stopped = life::until_stopped(signals, reloader, notify);
     let finished = listen::serve(listeners, Arc::clone(&server), transport, stopped).await;
@@ -164,7 +167,7 @@ async fn serve(
         tracing::warn!("requests still running after {seconds} s were cut off");
     }
     watch.abort();
-    expiry.inspect(JoinHandle::abort);
+    upkeep.inspect(JoinHandle::abort);
     #[cfg(unix)]
     drop(admin);
     app.close().await;

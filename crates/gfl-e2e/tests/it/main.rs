@@ -1,5 +1,6 @@
 //! End-to-end tests: one binary, one module per topic. Every test starts its own server.
 
+mod acme;
 mod admin;
 mod attacks;
 mod auth;
@@ -27,6 +28,10 @@ mod start;
 mod stats;
 mod stories;
 mod tidy;
+mod tls;
+mod tls_client;
+mod tls_handshakes;
+mod tls_over;
 mod tokens;
 mod transfers;
 mod uploads;

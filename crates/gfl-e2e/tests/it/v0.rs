@@ -1,13 +1,17 @@
 //! The Go server's wire, replayed from transcripts, and its challenge scheme.
 
 use gfl_e2e::server::Token;
-use gfl_e2e::{Http, Server, data, golden};
+use gfl_e2e::{Http, Server, data, front, golden};
 use sha2::{Digest, Sha256};
 
 fn replay(text: &str) {
     let server = Server::start();
     let (with, without) = (server.http(), server.http_as(None));
-    let steps = golden::parse(text);
+    let mut steps = golden::parse(text);
+    if front::over().is_some() {
+        // The proxy cleans such paths before the server sees them.
+        steps.retain(|step| !step.name.contains("is redirected"));
+    }
     let wrong: Vec<String> = steps
         .iter()
         .filter_map(|step| step.replay(&with, &without).err())

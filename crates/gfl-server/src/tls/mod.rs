@@ -1,6 +1,7 @@
 //! Encryption of connections: the certificate that is shown, how it changes while the server runs, and the
 //! handshake. Knows files and certificates; knows nothing of HTTP, and not where connections come from.
 
+mod acme;
 pub mod files;
 mod names;
 pub mod pair;
@@ -67,22 +68,44 @@ impl ResolvesServerCert for Shown {
 }
 
 impl Tls {
-    /// Reads the certificate of `source`; makes it first if it is our own and not there yet.
-    pub fn open(source: &Source) -> Result<Arc<Tls>> {
-        let files = match source {
-            Source::Files(files) => files.clone(),
-            Source::SelfSigned(own) => own.ensure()?,
+    /// Reads the certificate of `source`; makes it first if it is our own and not there yet. One that an authority is
+    /// to give may come later. What is returned beside keeps the certificate up to date.
+    pub async fn open(source: &Source) -> Result<(Arc<Tls>, Upkeep)> {
+        let shown = Shown::default();
+        let (files, acme) = match source {
+            Source::Files(files) => (files.clone(), None),
+            Source::SelfSigned(own) => (own.ensure()?, None),
+            Source::Acme(acme) => (acme.files(), Some(acme)),
         };
-        let pair = files.read(now_s())?;
-        let shown = Arc::new(Shown::default());
-        shown.set(pair);
+        let acme = match acme {
+            None => {
+                shown.set(files.read(now_s())?);
+                None
+            }
+            Some(acme) => {
+                let upkeep = acme.prepare().await?;
+                match files.read(now_s()) {
+                    // For other names it is better than none, until the wanted one is there.
+                    Ok(pair) => shown.set(pair),
+                    Err(error) if files.cert.exists() => tracing::warn!("{error:#}"),
+                    Err(_) => {}
+                }
+                Some(upkeep)
+            }
+        };
+        let shown = Arc::new(shown);
         let resolver: Arc<dyn ResolvesServerCert> = Arc::clone(&shown) as _;
         let config = config(resolver).context("cannot set up TLS")?;
-        Ok(Arc::new(Tls {
+        let tls = Arc::new(Tls {
             config: Arc::new(config),
             shown,
             files,
-        }))
+        });
+        let upkeep = Upkeep {
+            tls: Arc::clone(&tls),
+            acme,
+        };
+        Ok((tls, upkeep))
     }
 
     /// The certificate of the moment.
@@ -93,7 +116,7 @@ impl Tls {
     /// For the administrator, and for whoever compares what a client shows.
     pub fn told(&self) -> String {
         let Some(pair) = self.shown() else {
-            return "TLS: waiting for the first certificate\n".to_owned();
+            return "TLS certificate: none yet, the authority is being asked\n".to_owned();
         };
         format!(
             "TLS certificate: {}, valid until {}\nTLS fingerprint (SHA-256): {}\n",
@@ -123,24 +146,6 @@ impl Tls {
         Ok(true)
     }
 
-    /// Reads the files again whenever they change, and when the server is asked to.
-    pub fn hook(self: &Arc<Tls>) -> Hook {
-        let tls = Arc::clone(self);
-        Hook {
-            name: "the certificate",
-            files: vec![self.files.cert.clone(), self.files.key.clone()],
-            reload: Box::new(move |_| tls.reload().map(drop)),
-        }
-    }
-
-    /// Warns before the certificate ends. Never returns.
-    pub async fn watch_expiry(self: Arc<Tls>) {
-        loop {
-            self.warn_of_expiry();
-            tokio::time::sleep(EXPIRY_WARNED_EVERY).await;
-        }
-    }
-
     fn warn_of_expiry(&self) {
         let Some(pair) = self.shown.get() else { return };
         let (until, left) = (
@@ -164,6 +169,47 @@ impl Tls {
                 connection.set_buffer_limit(Some(WRITE_BUF_BYTES));
             })
             .await
+    }
+}
+
+/// What keeps a certificate up to date while the server runs.
+#[derive(Debug)]
+pub struct Upkeep {
+    tls: Arc<Tls>,
+    /// An authority is asked; without it, somebody else replaces the files.
+    acme: Option<acme::Upkeep>,
+}
+
+impl Upkeep {
+    /// Reads the files again whenever they change, and when the server is asked to. None where the server writes
+    /// them itself.
+    pub fn hook(&self) -> Option<Hook> {
+        if self.acme.is_some() {
+            return None;
+        }
+        let tls = Arc::clone(&self.tls);
+        Some(Hook {
+            name: "the certificate",
+            files: vec![tls.files.cert.clone(), tls.files.key.clone()],
+            reload: Box::new(move |_| tls.reload().map(drop)),
+        })
+    }
+
+    /// Gets new ones where that is ours to do, and warns before one ends. Never returns.
+    pub async fn run(self) {
+        let Upkeep { tls, acme } = self;
+        let warnings = async {
+            loop {
+                tls.warn_of_expiry();
+                tokio::time::sleep(EXPIRY_WARNED_EVERY).await;
+            }
+        };
+        match acme {
+            None => warnings.await,
+            Some(acme) => {
+                tokio::join!(acme.run(Arc::clone(&tls)), warnings);
+            }
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! From flags and configuration to how connections are protected. Values in, values out; reads no certificate
 //! except to tell about it.
 
+use super::acme::Acme;
 use super::pair::PairFiles;
 use super::self_signed::SelfSigned;
-use super::{Tls, now_s};
+use super::{Tls, Upkeep, now_s};
 use crate::start::Finding;
 use anyhow::Result;
 use gfl_api::certificate::day;
@@ -27,6 +28,8 @@ pub enum Source {
     Files(PairFiles),
     /// Ourselves.
     SelfSigned(SelfSigned),
+    /// An authority.
+    Acme(Acme),
 }
 
 /// What was said about protection.
@@ -73,11 +76,9 @@ impl TlsPlan {
                 key: PathBuf::from(key),
             })),
             Some(CertificateSource::SelfSigned) => Some(own()),
-            Some(CertificateSource::Acme(acme)) => {
-                let why = "this version gets no certificates from an authority yet; let an ACME client write files \
-                           and name them in server.tls_cert and server.tls_key";
-                let domains = acme.domains.join(" ");
-                return Err(Finding::error("server.acme_domains", &domains, why));
+            Some(CertificateSource::Acme(config)) => {
+                let dir = Path::new(asked.meta_dir).join("acme");
+                Some(Source::Acme(Acme::new(config, dir)?))
             }
             // Whoever opens the server to everybody wants tokens to stay secret on the way.
             None if asked.public => Some(own()),
@@ -114,8 +115,11 @@ impl TlsPlan {
 
     /// Reads the certificate and makes what it needs to be shown. None without TLS. Makes one of our own first if
     /// that is missing.
-    pub fn open(&self) -> Result<Option<Arc<Tls>>> {
-        self.source.as_ref().map(Tls::open).transpose()
+    pub async fn open(&self) -> Result<Option<(Arc<Tls>, Upkeep)>> {
+        match &self.source {
+            None => Ok(None),
+            Some(source) => Tls::open(source).await.map(Some),
+        }
     }
 
     /// What would keep a start from showing the certificate. Looks only.
@@ -123,6 +127,8 @@ impl TlsPlan {
         let (setting, files) = match self.source.as_ref()? {
             Source::Files(files) => ("server.tls_cert", files.clone()),
             Source::SelfSigned(own) => ("server.tls_self_signed", own.existing()?),
+            // A bad one is asked for again.
+            Source::Acme(_) => return None,
         };
         let why = files.read(now_s()).err()?;
         let cert = files.cert.to_string_lossy();
@@ -149,6 +155,16 @@ impl TlsPlan {
                     " (missing: will be made)"
                 };
                 lines.push(("tls", format!("self-signed{note}")));
+                files
+            }
+            Some(Source::Acme(acme)) => {
+                let files = acme.is_current().then(|| acme.files());
+                let note = if files.is_some() {
+                    ""
+                } else {
+                    " (will be asked for)"
+                };
+                lines.push(("tls", format!("{}{note}", acme.describe())));
                 files
             }
         };
@@ -213,6 +229,18 @@ mod tests {
         assert!(plan(false, false, &allowed).unwrap().plain);
         let half = with(|tls| tls.cert = "c".into());
         assert!(plan(false, true, &half).is_err());
+    }
+
+    #[test]
+    fn an_authority_needs_consent() {
+        let acme = with(|tls| tls.acme.domains = vec!["files.example.org".into()]);
+        assert!(plan(true, false, &acme).is_err());
+        let agreed = with(|tls| {
+            tls.acme = acme.acme.clone();
+            tls.acme.accept_terms = true;
+        });
+        let plan = plan(true, false, &agreed).unwrap();
+        assert!(matches!(plan.source, Some(Source::Acme(_))) && !plan.plain);
     }
 
     #[test]

@@ -16,11 +16,15 @@ fn write_pair(dir: &Path) -> PairFiles {
     files
 }
 
-#[test]
-fn a_new_pair_is_taken_and_a_broken_one_is_not() {
+async fn open(source: &Source) -> Arc<Tls> {
+    Tls::open(source).await.unwrap().0
+}
+
+#[tokio::test]
+async fn a_new_pair_is_taken_and_a_broken_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let files = write_pair(dir.path());
-    let tls = Tls::open(&Source::Files(files.clone())).unwrap();
+    let tls = open(&Source::Files(files.clone())).await;
     let shown = || tls.shown().unwrap().fingerprint;
     let first = shown();
     assert!(!tls.reload().unwrap(), "nothing changed");
@@ -36,13 +40,13 @@ fn a_new_pair_is_taken_and_a_broken_one_is_not() {
     assert_eq!(shown(), second, "the last good one stays");
 }
 
-#[test]
-fn a_reload_of_the_server_takes_new_files() {
+#[tokio::test]
+async fn a_reload_of_the_server_takes_new_files() {
     let dir = tempfile::tempdir().unwrap();
     let files = write_pair(dir.path());
-    let tls = Tls::open(&Source::Files(files.clone())).unwrap();
+    let (tls, upkeep) = Tls::open(&Source::Files(files.clone())).await.unwrap();
     let first = tls.shown().unwrap().fingerprint;
-    let hook = tls.hook();
+    let hook = upkeep.hook().unwrap();
     assert_eq!(hook.files, [files.cert.clone(), files.key.clone()]);
     write_pair(dir.path());
     let reload = || (hook.reload)(&gfl_api::config::ServerConfig::default());
@@ -55,14 +59,14 @@ fn a_reload_of_the_server_takes_new_files() {
 }
 
 #[cfg(unix)]
-#[test]
-fn our_own_certificate_is_made_once_and_the_key_is_ours_alone() {
+#[tokio::test]
+async fn our_own_certificate_is_made_once_and_the_key_is_ours_alone() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let own = dir.path().join("meta/tls");
     let source = || Source::SelfSigned(self_signed::SelfSigned::new(own.clone(), "0.0.0.0:1"));
-    let first = Tls::open(&source()).unwrap().shown().unwrap();
-    let again = Tls::open(&source()).unwrap().shown().unwrap();
+    let first = open(&source()).await.shown().unwrap();
+    let again = open(&source()).await.shown().unwrap();
     assert_eq!(first.fingerprint, again.fingerprint);
     let years = first.validity.days_left(now_s()) / 365;
     assert_eq!(years, 10);
@@ -70,6 +74,6 @@ fn our_own_certificate_is_made_once_and_the_key_is_ours_alone() {
     assert_eq!((mode(&own), mode(&own.join("key.pem"))), (0o700, 0o600));
     // Half of it is none of it.
     fs::remove_file(own.join("key.pem")).unwrap();
-    let other = Tls::open(&source()).unwrap().shown().unwrap();
+    let other = open(&source()).await.shown().unwrap();
     assert_ne!(first.fingerprint, other.fingerprint);
 }

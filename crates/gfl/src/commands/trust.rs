@@ -143,8 +143,11 @@ async fn decide(
         None => String::new(),
     };
     context.ui.note(format_args!(
-        "{origin} shows a certificate that is not known here: {doubt}{ends}\nIts SHA-256 fingerprint is\n  {found}"
+        "{origin} shows a certificate that is not known here: {doubt}{ends}"
     ));
+    context
+        .ui
+        .note(format_args!("its SHA-256 fingerprint: {found}"));
     if asked.trust {
         return Ok(Some(found));
     }

@@ -138,8 +138,8 @@ pub(crate) fn changed_certificate(
     Error::new(
         Kind::Auth,
         format!(
-            "{origin} SHOWS ANOTHER CERTIFICATE THAN THE REMEMBERED ONE. Either it has a new one, or somebody is in \
-             between.\n  remembered  {expected}\n  shown now   {found}\nNothing was sent"
+            "{origin} SHOWS ANOTHER CERTIFICATE THAN THE REMEMBERED ONE: either it has a new one, or somebody is in \
+             between; nothing was sent. Remembered: {expected}, shown now: {found}"
         ),
     )
     .with_hint(

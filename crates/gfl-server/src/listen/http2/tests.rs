@@ -12,7 +12,7 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::client::conn::http2::{Connection, SendRequest};
 use std::net::Ipv4Addr;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
 type Sent = BoxBody<Bytes, Infallible>;
@@ -48,7 +48,12 @@ impl Bed {
         }
     }
 
-    async fn connect(&self) -> Peer {
+    /// The client's end of a connection that is served.
+    async fn serve(&self) -> DuplexStream {
+        self.served().await.0
+    }
+
+    async fn served(&self) -> (DuplexStream, JoinHandle<()>) {
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
         let slot = self.slots.admit(Ipv4Addr::LOCALHOST.into()).await;
         let slot = Arc::new(slot.unwrap());
@@ -60,7 +65,11 @@ impl Bed {
         };
         let shares = Arc::clone(&self.shares);
         let served = async move { serve(Socket::new(ours, phase), client, &shares).await };
-        let served = tokio::spawn(served);
+        (theirs, tokio::spawn(served))
+    }
+
+    async fn connect(&self) -> Peer {
+        let (theirs, served) = self.served().await;
         let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
         let (send, driver): (_, Driver) = builder.handshake(TokioIo::new(theirs)).await.unwrap();
         Peer {
@@ -254,6 +263,66 @@ async fn who_only_cancels_is_cut_off() {
     let mut other = bed.connect().await;
     let live = other.send.send_request(request("GET", "/livez", empty()));
     assert_eq!(live.await.unwrap().status(), 200);
+}
+
+async fn json(peer: &mut Peer, request: Request<Sent>) -> serde_json::Value {
+    let answer = peer.send.send_request(request).await.expect("an answer");
+    let body = answer.into_body().collect().await.expect("a whole one");
+    serde_json::from_slice(&body.to_bytes()).unwrap_or_default()
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(payload.len()).expect("short").to_be_bytes();
+    let stream = stream.to_be_bytes();
+    [&len[1..], &[kind, flags], &stream, payload].concat()
+}
+
+/// A header field that needs no table (RFC 7541 section 6.2.2).
+fn field(name: &str, value: &str) -> Vec<u8> {
+    let text = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
+    [vec![0], text(name), text(value)].concat()
+}
+
+#[tokio::test]
+async fn what_arrived_of_a_cancelled_upload_stays() {
+    const ARRIVES: usize = 16_000;
+    let bed = Bed::new().await;
+    let mut peer = bed.connect().await;
+    let mut begin = request("POST", "/v1/uploads?path=f", empty());
+    for (name, value) in [("upload-length", "100000"), ("upload-complete", "?0")] {
+        begin.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let session = json(&mut peer, begin).await;
+    let target = format!("/v1/uploads/{}", session["id"].as_str().unwrap());
+    // Head, some content and the reset in one piece: the reset is there before the content is looked at.
+    let head = [
+        (":method", "PUT"),
+        (":scheme", "https"),
+        (":authority", "localhost"),
+        (":path", &target),
+        ("content-range", "bytes 0-99999/100000"),
+    ];
+    let head: Vec<u8> = head.iter().flat_map(|(n, v)| field(n, v)).collect();
+    let wire = [
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        frame(4, 0, 0, &[]),
+        frame(1, 4, 1, &head),
+        frame(0, 0, 1, &[7; ARRIVES]),
+        frame(3, 0, 1, &8_u32.to_be_bytes()),
+    ];
+    let mut raw = bed.serve().await;
+    raw.write_all(&wire.concat()).await.unwrap();
+    let arrived = async {
+        let want = serde_json::json!([[0, ARRIVES]]);
+        loop {
+            let state = json(&mut peer, request("GET", &target, empty())).await;
+            if state["received"] == want {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    within(20, "what arrived to be kept", arrived).await;
 }
 
 #[tokio::test]
