@@ -3,6 +3,7 @@
 
 use crate::wait;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 /// Names what is spoken to the server.
@@ -43,7 +44,7 @@ impl Front {
             Over::Http1 => "http/1.1",
             Over::Http2 => "h2",
         };
-        let child = Command::new("nghttpx")
+        let child = Command::new(program())
             .arg(format!("--frontend=127.0.0.1,{};no-tls", addr.port()))
             .arg(format!(
                 "--backend={},{};;proto={proto};tls",
@@ -67,6 +68,16 @@ impl Front {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+}
+
+/// Debian keeps it where only administrators look.
+pub fn program() -> PathBuf {
+    let admins = PathBuf::from("/usr/sbin/nghttpx");
+    if admins.is_file() {
+        admins
+    } else {
+        PathBuf::from("nghttpx")
     }
 }
 

@@ -1,7 +1,7 @@
 //! The other tests once more, over TLS with HTTP/2 and with HTTP/1.1 to the server: a foreign proxy (nghttpx)
 //! translates. What a handler does must not depend on the wire.
 
-use gfl_e2e::front::OVER;
+use gfl_e2e::front::{OVER, program};
 use gfl_e2e::skip;
 use std::process::{Command, Stdio};
 
@@ -30,7 +30,7 @@ const SKIPPED: [&str; 3] = [
 ];
 
 fn again_over(protocol: &str) {
-    if Command::new("nghttpx")
+    if Command::new(program())
         .arg("--version")
         .stdout(Stdio::null())
         .status()
