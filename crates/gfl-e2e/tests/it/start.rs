@@ -336,10 +336,21 @@ fn what_check_calls_an_error_is_refused_by_a_start() {
             json!({"tokens_file": "t"}),
             "authentication would be off",
         ),
+        (json!({"tls_cert": "c"}), none(), "server.tls_key"),
         (
             json!({"tls_cert": "c", "tls_key": "k"}),
             none(),
-            "does not speak TLS yet",
+            "server.tls_cert \"c\"",
+        ),
+        (
+            json!({"plain_http": "refuse"}),
+            none(),
+            "there is no certificate",
+        ),
+        (
+            json!({"acme_domains": ["nas"], "acme_accept_terms": true}),
+            none(),
+            "server.acme_domains \"nas\"",
         ),
     ] {
         configure(&dir, &server, &beside);
@@ -348,7 +359,6 @@ fn what_check_calls_an_error_is_refused_by_a_start() {
     configure(&dir, &none(), &none());
     refused(&dir, &["-port", "x"], r#"-port "127.0.0.1:x""#);
     refused(&dir, &["-durability", "some"], "-durability");
-    refused(&dir, &["-public"], "-plain-http");
     // A first start, too.
     let (_temp, dir) = empty();
     refused(

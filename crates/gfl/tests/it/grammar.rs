@@ -37,10 +37,10 @@ fn usage_goes_where_it_went_and_codes_are_what_they_were() {
         ),
         (&["-config", "missing.json", "ls"], 4, "", "missing.json"),
         (
-            &["--server", "https://nas", "ls"],
-            2,
+            &["--server", "https://127.0.0.1:1", "--retries", "0", "ls"],
+            6,
             "",
-            "https comes with a later release",
+            "cannot reach 127.0.0.1:1",
         ),
         (&["--server", "http://", "ls"], 2, "", "host is missing"),
         (
