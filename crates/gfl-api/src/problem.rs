@@ -118,6 +118,8 @@ codes! {
     RateLimited "rate-limited" 429 "too many requests",
     /// A defect of the server.
     Internal "internal" 500 "internal error",
+    /// The answer of the catalog was lost: the change was made or it was not. Look before trying again.
+    OutcomeUnknown "outcome-unknown" 500 "it is not known whether the change was made",
     /// A bounded queue or pool is full; try again soon.
     Busy "busy" 503 "the server is busy",
     /// The server, or something it needs, is not up.

@@ -5,6 +5,7 @@
 
 use crate::auth::Tokens;
 pub use crate::auth::{Caller, Challenge, Credential};
+use crate::ballast::Ballast;
 use crate::catalog::{Db, MIGRATIONS, SyncMode};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
@@ -59,7 +60,8 @@ impl App {
                     Durability::Batch | Durability::Strict => SyncMode::Full,
                     Durability::None => SyncMode::Off,
                 };
-                Db::open_sqlite(&settings.meta_dir.join("catalog.db"), sync).await?
+                let ballast = Ballast::aboard(&settings.meta_dir);
+                Db::open_sqlite_with(&settings.meta_dir.join("catalog.db"), sync, ballast).await?
             }
         };
         App::with_parts(settings, clock, store, db, locks).await
@@ -102,7 +104,7 @@ impl App {
     ) -> Result<App> {
         db.migrate(MIGRATIONS).await?;
         let tokens = Tokens::new(settings.tokens_file.clone(), &*clock);
-        let shared = Arc::new(Shared::new(db, store, clock, settings));
+        let shared = Shared::new(db, store, clock, settings);
         shared.recover().await?;
         Ok(App {
             shared,

@@ -54,6 +54,8 @@ pub enum Kind {
     RangeNotSatisfiable,
     /// No space left.
     StorageFull,
+    /// The change was made or it was not, and nobody can tell yet.
+    OutcomeUnknown,
     /// The storage is mounted read-only or refuses writes.
     ReadOnlyStorage,
     /// The server process itself may not read or change this file or folder on its disk.
@@ -124,7 +126,9 @@ impl Error {
             self.kind,
             Kind::StorageFull | Kind::ReadOnlyStorage | Kind::StoragePermission
         );
-        if of_storage && !self.message.contains(path.as_str()) {
+        // As "f: …" or "cannot publish f: …"; a short name may stand in any word.
+        let named = format!(" {path}: ");
+        if of_storage && !format!(" {}", self.message).contains(&named) {
             self.message = format!("{path}: {}", self.message);
         }
         self

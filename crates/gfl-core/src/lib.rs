@@ -5,6 +5,7 @@ pub mod access;
 pub mod admin_socket;
 pub mod app;
 pub mod auth;
+pub mod ballast;
 pub mod catalog;
 pub mod clock;
 pub mod error;

@@ -2,6 +2,11 @@
 
 /// Body bytes that may be in memory at once, over all transfers of one direction.
 pub const BODY_BUDGET_BYTES: usize = 10 * 1024 * 1024;
+/// Room held in the catalog's folder for the time when its disk is full. The catalog's log grows to as much
+/// between two checkpoints.
+pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;
+/// … taken (again) when so much is free: it is to leave more than it takes.
+pub const BALLAST_FREE_BYTES_MIN: u64 = 3 * BALLAST_BYTES;
 /// Largest piece read from or written to a store in one step.
 pub const IO_BYTES_MAX: usize = 256 * 1024;
 /// Smallest piece a download reads when many share the budget.
@@ -26,11 +31,14 @@ pub const ADOPTION_QUEUE_MAX: usize = 10_000;
 pub const PRUNE_BATCH: i64 = 256;
 /// … while space is short.
 pub const PRUNE_BATCH_SHORT: i64 = 16;
+/// How often one piece of a body makes history give way for it. A step gives up [`PRUNE_BATCH_SHORT`] entries.
+pub const ROOM_TRIES_MAX: u32 = 8;
 /// Events forgotten by one transaction.
 pub const EVENTS_BATCH: i64 = 1_000;
 /// Transactions in one round of forgetting, so that a large backlog holds up nothing else for long.
 pub const EVENTS_BATCHES_PER_ROUND: usize = 100;
-/// Kept content stays at least this long, however short the disk is.
+/// Kept content stays at least this long while space is short; for a write that finds none at all it goes
+/// sooner.
 pub const KEPT_MS_MIN: i64 = 60_000;
 /// Names held in memory by one step over a large directory.
 pub const LIST_CHUNK_NAMES: usize = 16_384;

@@ -57,9 +57,11 @@ impl DirLock {
                 ),
             ));
         }
+        // In place, and cut to its length afterwards: that needs no room on a full disk.
+        let pid = format!("{}\n", std::process::id());
         let mut note = open(true).map_err(failed)?;
-        note.set_len(0).map_err(failed)?;
-        writeln!(note, "{}", std::process::id()).map_err(failed)?;
+        note.write_all(pid.as_bytes()).map_err(failed)?;
+        note.set_len(pid.len() as u64).map_err(failed)?;
         Ok(DirLock { _file: file })
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use crate::catalog::events::{self, EventKind};
+use crate::catalog::fault::Commits;
 use crate::catalog::versions::{self, Fit};
 use crate::catalog::{Db, Row, Tx, entries, key_column, path_column};
 use crate::clock::Clock;
@@ -67,6 +68,11 @@ impl App {
     /// Only the checkpoints.
     pub async fn checkpoint(&self) -> Result<()> {
         self.shared.checkpoint_due(0).await
+    }
+
+    /// The switchboard of the catalog's lost commits.
+    pub fn commits(&self) -> &Commits {
+        self.shared.db.commits()
     }
 
     /// Only what could be neither done nor taken back.

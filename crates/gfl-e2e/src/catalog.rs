@@ -1,5 +1,5 @@
-//! Reads the event table of a server's catalog: the API does not show events yet, and what the tests
-//! promise about them has to be checked where they are written.
+//! Reads a server's catalog: the API does not show events yet, and what the tests promise about them has to be
+//! checked where they are written.
 
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
@@ -44,12 +44,23 @@ pub fn events(meta: &Path, after: i64) -> Result<Vec<Event>, String> {
     read(meta, after).map_err(|e| format!("reading the catalog: {e}"))
 }
 
-fn read(meta: &Path, after: i64) -> rusqlite::Result<Vec<Event>> {
+/// Renames that the server has done and still remembers, until it knows that they are on the disk.
+pub fn unsettled(meta: &Path) -> Result<i64, String> {
+    let count = || open(meta)?.query_row("SELECT COUNT(*) FROM intent", [], |row| row.get(0));
+    count().map_err(|e| format!("reading the catalog: {e}"))
+}
+
+fn open(meta: &Path) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(
         meta.join("catalog.db"),
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     db.busy_timeout(Duration::from_secs(10))?;
+    Ok(db)
+}
+
+fn read(meta: &Path, after: i64) -> rusqlite::Result<Vec<Event>> {
+    let db = open(meta)?;
     let mut query =
         db.prepare("SELECT id, kind, path, target FROM event WHERE id > ?1 ORDER BY id")?;
     let rows = query.query_map([after], |row| {

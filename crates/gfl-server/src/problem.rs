@@ -215,6 +215,7 @@ pub fn code_of(kind: Kind) -> Code {
         Kind::StoragePermission => Code::StoragePermission,
         Kind::Busy => Code::Busy,
         Kind::ClientGone => Code::Timeout,
+        Kind::OutcomeUnknown => Code::OutcomeUnknown,
         Kind::Unavailable => Code::Unavailable,
         Kind::Internal => Code::Internal,
     }
@@ -301,6 +302,7 @@ mod tests {
             ("range-not-satisfiable", 416),
             ("name-not-storable", 422),
             ("internal", 500),
+            ("outcome-unknown", 500),
             ("read-only-storage", 503),
             ("storage-full", 507),
             ("quota", 507),

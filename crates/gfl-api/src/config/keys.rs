@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
         Number,
         Json("10"),
         AtStart,
-        "Percent of the disk to keep free. Below it, kept files go earlier.",
+        "Percent of the disk to keep free. Below it, kept files go earlier (a minute of undo stays), and at once, the oldest first, when a write finds no room.",
     ),
     server(
         "event_days",

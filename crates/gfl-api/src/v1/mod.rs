@@ -70,6 +70,9 @@ pub struct ListPage {
     /// How many names and folders cannot be shown, on this page and not counted on another.
     #[serde(skip_serializing_if = "is_zero")]
     pub skipped: u64,
+    /// How many of these are folders whose content the server may not read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unreadable: u64,
 }
 
 /// Limits a client should know before it begins.

@@ -22,6 +22,9 @@ pub(super) struct Counters {
     pub(super) waiting: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) retries: AtomicU64,
+    /// SQLite's commits that are still to fail as they do on a disk that fails.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) failing: AtomicU64,
 }
 
 impl Counters {

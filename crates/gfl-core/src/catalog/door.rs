@@ -17,7 +17,6 @@
 //!
 //! Must not know tables, paths or users.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -30,9 +29,14 @@ use parking_lot::Mutex;
 pub(super) use super::counters::Counters;
 pub use super::counters::Stats;
 use super::counters::Waiting;
+use super::error::Whose;
+pub use super::error::{DbError, DbErrorKind, Doubt};
+#[cfg(any(test, feature = "testing"))]
+use super::fault::{Commits, Lost, Told};
 pub use super::migrate::Migration;
 pub use super::value::{Row, Value};
 use super::{migrate, postgres, sqlite};
+use crate::ballast::Ballast;
 
 /// The most rows one query may answer with; a query that finds more fails. Callers page with
 /// `LIMIT` long before this.
@@ -57,6 +61,9 @@ pub struct Db(Arc<Inner>);
 struct Inner {
     engine: Engine,
     counters: Arc<Counters>,
+    ballast: Option<Arc<Ballast>>,
+    #[cfg(any(test, feature = "testing"))]
+    commits: Commits,
 }
 
 enum Engine {
@@ -71,12 +78,56 @@ impl Db {
     /// # Errors
     /// The file cannot be opened, is no database, or its file system cannot do WAL.
     pub async fn open_sqlite(path: &Path, sync: SyncMode) -> Result<Db, DbError> {
+        Db::sqlite(path, sync, None).await
+    }
+
+    /// The same, with a ballast that is let go for a write that finds no room.
+    ///
+    /// # Errors
+    /// As [`Db::open_sqlite`].
+    pub async fn open_sqlite_with(
+        path: &Path,
+        sync: SyncMode,
+        ballast: Ballast,
+    ) -> Result<Db, DbError> {
+        Db::sqlite(path, sync, Some(Arc::new(ballast))).await
+    }
+
+    async fn sqlite(
+        path: &Path,
+        sync: SyncMode,
+        ballast: Option<Arc<Ballast>>,
+    ) -> Result<Db, DbError> {
         let counters = Arc::new(Counters::default());
-        let engine = sqlite::Sqlite::open(path, sync, counters.clone()).await?;
-        Ok(Db(Arc::new(Inner {
-            engine: Engine::Sqlite(engine),
+        let engine = sqlite::Sqlite::open(path, sync, counters.clone(), ballast.clone()).await?;
+        Ok(Db::over(Engine::Sqlite(engine), counters, ballast))
+    }
+
+    fn over(engine: Engine, counters: Arc<Counters>, ballast: Option<Arc<Ballast>>) -> Db {
+        Db(Arc::new(Inner {
+            engine,
             counters,
-        })))
+            ballast,
+            #[cfg(any(test, feature = "testing"))]
+            commits: Commits::default(),
+        }))
+    }
+
+    /// The ballast, where there is one.
+    pub fn ballast(&self) -> Option<&Arc<Ballast>> {
+        self.0.ballast.as_ref()
+    }
+
+    /// The switchboard of lost commits.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn commits(&self) -> &Commits {
+        &self.0.commits
+    }
+
+    /// The next `n` commits of SQLite fail as if the disk did.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn fail_commits(&self, n: u64) {
+        self.0.counters.failing.store(n, Ordering::Relaxed);
     }
 
     /// Connects to PostgreSQL with at most `pool` connections. The first one is made here, so that
@@ -88,10 +139,7 @@ impl Db {
     pub async fn open_postgres(url: &str, pool: usize) -> Result<Db, DbError> {
         let counters = Arc::new(Counters::default());
         let engine = postgres::Postgres::open(url, pool, counters.clone()).await?;
-        Ok(Db(Arc::new(Inner {
-            engine: Engine::Postgres(engine),
-            counters,
-        })))
+        Ok(Db::over(Engine::Postgres(engine), counters, None))
     }
 
     /// Runs a write transaction and returns once it is durable, or rolled back.
@@ -105,8 +153,8 @@ impl Db {
     ///
     /// # Errors
     /// What the body returns, or a [`DbError`] when the transaction itself failed or the body
-    /// panicked. After a failed commit ([`DbErrorKind::Io`], [`DbErrorKind::Unavailable`]) it is
-    /// not known whether the changes are there.
+    /// panicked. After [`DbErrorKind::InDoubt`] the changes are there or they are not, and
+    /// [`Db::outcome`] tells; after any other error they are not.
     pub async fn write<A, T, E, F>(&self, name: &'static str, args: A, body: F) -> Result<T, E>
     where
         A: Send + Sync + 'static,
@@ -149,6 +197,30 @@ impl Db {
             |tx, (migrations, sqlite)| Box::pin(migrate::apply(tx, migrations, *sqlite)),
         )
         .await
+    }
+
+    /// What became of a commit whose answer was lost: whether its changes are there. The answer is
+    /// final. A commit that is still under way is waited for, or ended.
+    ///
+    /// # Errors
+    /// It cannot be told yet; ask again later.
+    pub async fn outcome(&self, doubt: &Doubt) -> Result<bool, DbError> {
+        match (&doubt.0, &self.0.engine) {
+            (Whose::Sqlite, Engine::Sqlite(_)) => {
+                self.call(Mode::Write, "settle a doubt", (), |tx, ()| {
+                    Box::pin(async { tx.batch(sqlite::SETTLE).await })
+                })
+                .await?;
+                Ok(false)
+            }
+            (Whose::Postgres(id), Engine::Postgres(engine)) => engine.outcome(*id).await,
+            #[cfg(any(test, feature = "testing"))]
+            (Whose::Test(number), _) => match self.0.commits.tell(*number)? {
+                Told::Outcome(done) => Ok(done),
+                Told::Run(name, work) => self.run(Mode::Write, name, work).await.map(|()| true),
+            },
+            _ => Err(DbError::internal("nobody can tell before the next start")),
+        }
     }
 
     /// Finishes what is queued, then lets go of the database; SQLite also folds its WAL into the
@@ -236,17 +308,36 @@ impl Db {
             Mode::Write | Mode::Migrate => &self.0.counters.writes,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        let _waiting = Waiting::begin(&self.0.counters);
-        match &self.0.engine {
-            Engine::Sqlite(engine) => engine.run(mode, name, work).await,
-            Engine::Postgres(engine) => engine.run(mode, name, work).await,
+        #[cfg(any(test, feature = "testing"))]
+        let lost = self.0.commits.next(mode, name);
+        #[cfg(any(test, feature = "testing"))]
+        if let Some((lost @ (Lost::NotDone | Lost::Late), asks)) = lost {
+            let work: Option<Box<dyn Work>> = (lost == Lost::Late).then_some(work as _);
+            return Err(self.0.commits.doubt(name, lost, asks, work).into());
         }
-        .map_err(E::from)?;
+        let _waiting = Waiting::begin(&self.0.counters);
+        self.run(mode, name, work).await?;
         let result = slot.lock().take();
+        #[cfg(any(test, feature = "testing"))]
+        if let (Some((lost, asks)), Some(Ok(_))) = (lost, &result) {
+            return Err(self.0.commits.doubt(name, lost, asks, None).into());
+        }
         result.unwrap_or_else(|| {
             let lost = DbError::internal("the transaction left no result");
             Err(E::from(lost.named(name)))
         })
+    }
+
+    async fn run(
+        &self,
+        mode: Mode,
+        name: &'static str,
+        work: Box<dyn Work>,
+    ) -> Result<(), DbError> {
+        match &self.0.engine {
+            Engine::Sqlite(engine) => engine.run(mode, name, work).await,
+            Engine::Postgres(engine) => engine.run(mode, name, work).await,
+        }
     }
 }
 
@@ -405,96 +496,5 @@ impl<'c> Tx<'c> {
             self.failed = Some(error.clone());
             error
         })
-    }
-}
-
-/// What went wrong, by what one can do about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DbErrorKind {
-    /// Too much contention; trying again later may work.
-    Busy,
-    /// A unique key exists already.
-    Conflict,
-    /// The disk, or the database's own limit, is full.
-    Full,
-    /// The database may not be written, or a read transaction tried to.
-    ReadOnly,
-    /// The disk failed.
-    Io,
-    /// The file is damaged or is no database.
-    Corrupt,
-    /// The database is closed, or its server does not answer.
-    Unavailable,
-    /// The schema was made by a later program.
-    NewerSchema,
-    /// A fault in this program: wrong SQL, wrong types, a panic.
-    Internal,
-}
-
-/// A failed transaction. The message holds no values, no URL and no password.
-#[derive(Clone)]
-pub struct DbError {
-    /// What to do about it.
-    pub kind: DbErrorKind,
-    /// The name of the transaction; empty before one exists.
-    pub tx: &'static str,
-    /// What happened.
-    pub message: String,
-    source: Option<Arc<dyn Error + Send + Sync>>,
-    /// Nothing was committed and the same body may well succeed when it runs again.
-    pub(super) again: bool,
-}
-
-impl DbError {
-    pub(super) fn new(kind: DbErrorKind, message: impl Into<String>) -> DbError {
-        DbError {
-            kind,
-            tx: "",
-            message: message.into(),
-            source: None,
-            again: false,
-        }
-    }
-
-    pub(super) fn internal(message: impl Into<String>) -> DbError {
-        DbError::new(DbErrorKind::Internal, message)
-    }
-
-    pub(super) fn caused_by(mut self, source: impl Error + Send + Sync + 'static) -> DbError {
-        self.source = Some(Arc::new(source));
-        self
-    }
-
-    pub(super) fn named(mut self, tx: &'static str) -> DbError {
-        self.tx = tx;
-        self
-    }
-
-    /// Whether a unique key exists already.
-    pub fn is_unique_violation(&self) -> bool {
-        self.kind == DbErrorKind::Conflict
-    }
-}
-
-impl fmt::Display for DbError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.tx.is_empty() {
-            write!(f, "{}: ", self.tx)?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-impl fmt::Debug for DbError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DbError({:?}, {self})", self.kind)
-    }
-}
-
-impl Error for DbError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|source| source as &(dyn Error + 'static))
     }
 }

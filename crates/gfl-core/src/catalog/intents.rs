@@ -249,13 +249,45 @@ fn read(row: &Row) -> Result<Intent> {
     })
 }
 
+/// Every column, in the order of [`read`], of the rows that fit.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, op, version, ino, path, target, over_key, over_size, over_mtime_ns, over_ino, ",
+            "over_ctime_ns, edit_key, who FROM intent ",
+            $rest
+        )
+    };
+}
+
 /// The next rows after an id, in order.
 pub async fn after(tx: &mut Tx<'_>, id: i64, limit: i64) -> Result<Vec<Intent>> {
     let rows = tx
         .rows(
-            "SELECT id, op, version, ino, path, target, over_key, over_size, over_mtime_ns, over_ino, \
-             over_ctime_ns, edit_key, who FROM intent WHERE id > $1 ORDER BY id LIMIT $2",
+            select!("WHERE id > $1 ORDER BY id LIMIT $2"),
             &[id.into(), limit.into()],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// What is owed to a path itself, in order; what is pruned is owed to none.
+pub async fn about(tx: &mut Tx<'_>, path: &FilePath) -> Result<Vec<Intent>> {
+    let rows = tx
+        .rows(
+            select!("WHERE (path = $1 OR target = $1) AND op <> 6 ORDER BY id LIMIT 100"),
+            &[path.as_str().into()],
+        )
+        .await?;
+    rows.iter().map(read).collect()
+}
+
+/// What is owed to kept content, in order.
+pub async fn over(tx: &mut Tx<'_>, key: &Key) -> Result<Vec<Intent>> {
+    let rows = tx
+        .rows(
+            select!("WHERE over_key = $1 ORDER BY id LIMIT 100"),
+            &[key.as_str().into()],
         )
         .await?;
     rows.iter().map(read).collect()

@@ -189,11 +189,15 @@ pub async fn hand_over(tx: &mut Tx<'_>, from: i64, to: i64) -> Result<()> {
 }
 
 /// The oldest rows retired before a time.
+/// The oldest rows retired before a time whose content is certainly in its place: no rename is owed for it any
+/// more.
 pub async fn oldest(tx: &mut Tx<'_>, before_ms: i64, limit: i64) -> Result<Vec<KeptRow>> {
     let rows = tx
         .rows(
             "SELECT id, parent, name, kind, entry, ino, reason, retired_ms, retired_by FROM kept \
-             WHERE retired_ms < $1 ORDER BY retired_ms LIMIT $2",
+             WHERE retired_ms < $1 AND NOT EXISTS \
+             (SELECT 1 FROM intent i WHERE i.over_key = kept.id OR i.edit_key = kept.id) \
+             ORDER BY retired_ms LIMIT $2",
             &[before_ms.into(), limit.into()],
         )
         .await?;

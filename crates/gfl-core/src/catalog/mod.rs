@@ -5,6 +5,9 @@
 
 mod counters;
 pub mod door;
+mod error;
+#[cfg(any(test, feature = "testing"))]
+pub mod fault;
 mod migrate;
 mod postgres;
 mod sqlite;
@@ -18,7 +21,7 @@ pub mod kept;
 pub mod uploads;
 pub mod versions;
 
-pub use door::{BoxFuture, Db, DbError, DbErrorKind, Migration, Row, SyncMode, Tx, Value};
+pub use door::{BoxFuture, Db, DbError, DbErrorKind, Doubt, Migration, Row, SyncMode, Tx, Value};
 
 use crate::error::{Error, Kind};
 
@@ -43,6 +46,10 @@ impl From<DbError> for Error {
             DbErrorKind::Full => (Kind::StorageFull, "the catalog's disk is full"),
             DbErrorKind::ReadOnly => (Kind::ReadOnlyStorage, "the catalog cannot be written"),
             DbErrorKind::Unavailable => (Kind::Unavailable, "the catalog is away, try again later"),
+            DbErrorKind::InDoubt => (
+                Kind::OutcomeUnknown,
+                "the catalog does not say whether this was recorded; look before you try again",
+            ),
             DbErrorKind::Conflict => (Kind::Conflict, "somebody else did the same at this moment"),
             DbErrorKind::Io | DbErrorKind::Corrupt => {
                 (Kind::Internal, "the catalog cannot be read or written")

@@ -460,6 +460,17 @@ pub async fn remove_slot(tx: &mut Tx<'_>, id: &str, slot: u32) -> Result<()> {
     Ok(())
 }
 
+/// How many v0 chunks there are with smaller numbers.
+pub async fn count_slots_before(tx: &mut Tx<'_>, id: &str, slot: u32) -> Result<u32> {
+    let row = tx
+        .row(
+            "SELECT COUNT(*) FROM upload_slot WHERE upload = $1 AND slot < $2",
+            &[id.into(), slot.into()],
+        )
+        .await?;
+    row.map_or(Ok(0), |row| Ok(row.u32(0)?))
+}
+
 /// v0 chunks from a number on.
 pub async fn slots(tx: &mut Tx<'_>, id: &str, from: u32, limit: i64) -> Result<Vec<SlotRow>> {
     let rows = tx

@@ -5,6 +5,7 @@
 //! restart redoes the rest) -> the rename -> the answer. The path's lock is held from before the
 //! decision to after the rename, so no reader of ours sees the gap.
 
+use super::doubt::Then;
 use super::finish::{Fate, maybe_written};
 use super::look::{Looked, file_stat, unserved};
 use super::rows::{self, Before, DirRow, Edited, correct_publish, insert_edited};
@@ -145,7 +146,7 @@ impl Shared {
             .await
             .map_err(|error: Error| Failed {
                 draft_is_free: !maybe_written(&error),
-                error,
+                error: self.doubted(error, &[&c.path], in_doubt(c)),
             })?;
         let create_only = precondition::create_only(&c.pre);
         let publish = Publish {
@@ -164,7 +165,7 @@ impl Shared {
                 } else {
                     error
                 };
-                self.publish_failed(rows.clone(), written, &publish, error)
+                self.publish_failed(rows.clone(), written, &publish, own_draft(c), error)
                     .await?;
             }
         }
@@ -323,6 +324,7 @@ impl Shared {
         rows: Rows,
         written: Written,
         publish: &Publish,
+        draft: Option<Key>,
         error: Error,
     ) -> Result<(), Failed> {
         tracing::warn!(path = %rows.path, error = ?error, "publishing failed");
@@ -339,8 +341,7 @@ impl Shared {
             Fate::Unknown => Err(Error::new(Kind::Internal, "the storage does not answer")),
         };
         if let Err(second) = &sure {
-            tracing::error!(error = ?second, "a failed commit is not taken back yet");
-            self.unfinished.push(written.intent, &[&publish.path]);
+            self.not_taken_back(written.intent, &[&publish.path], draft, second);
         }
         Err(Failed {
             error,
@@ -357,6 +358,19 @@ impl Shared {
             )
             .await
     }
+}
+
+/// What becomes of a candidate whose commit is in doubt.
+fn in_doubt(c: &Candidate) -> Then {
+    Then::Change {
+        draft: own_draft(c),
+        upload: c.upload.as_ref().map(|upload| upload.id.clone()),
+    }
+}
+
+/// The draft that goes when the commit fails; a session's stays with it.
+fn own_draft(c: &Candidate) -> Option<Key> {
+    (!c.keep_draft).then(|| c.draft.key().clone())
 }
 
 async fn write_rows(tx: &mut Tx<'_>, rows: &Rows) -> Result<Written> {

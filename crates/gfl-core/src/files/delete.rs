@@ -1,5 +1,6 @@
 //! Deleting: one row and one rename into kept, for a file or a whole folder. Undone by restore.
 
+use super::doubt::Then;
 use super::look::{Looked, LookedFile, not_found, unserved};
 use super::rows::{self, Before, version_of_edit};
 use super::settle::Reach;
@@ -172,7 +173,8 @@ impl Shared {
             .write("delete", rows.clone(), |tx, rows| {
                 Box::pin(write_rows(tx, rows))
             })
-            .await?;
+            .await
+            .map_err(|error| self.doubted(error, &[path], Then::change()))?;
         match self.store.retire(path, rows.ino(), &rows.key).await {
             Ok(true) => {
                 self.unsettled.push(written.intent, &[path], None);
@@ -189,6 +191,7 @@ impl Shared {
                         })
                     })
                     .await
+                    .inspect_err(|_| self.unfinished.push(written.intent, &[path]))
             }
             Err(error) => {
                 let fate = self.fate_of_retire(&rows.key).await;

@@ -35,17 +35,34 @@ impl Fate {
 /// Whether a transaction that failed may have been committed all the same: then nothing that its rows
 /// refer to may be removed.
 pub(crate) fn maybe_written(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Internal | Kind::Unavailable)
+    error.kind() == Kind::OutcomeUnknown
+}
+
+/// An intent whose step is still owed.
+#[derive(Debug, Clone)]
+struct Owed {
+    paths: Vec<FilePath>,
+    /// It may still move what is below its paths, and will soon.
+    to_come: bool,
 }
 
 /// Intents whose step could be neither done nor taken back, with the paths they are about.
 #[derive(Default)]
-pub(crate) struct Unfinished(Mutex<BTreeMap<i64, Vec<FilePath>>>);
+pub(crate) struct Unfinished(Mutex<BTreeMap<i64, Owed>>);
 
 impl Unfinished {
     pub(crate) fn push(&self, intent: i64, paths: &[&FilePath]) {
+        self.add(intent, paths, true);
+    }
+
+    /// Only the invisible part of its step may still be open.
+    fn push_done(&self, intent: i64, paths: &[&FilePath]) {
+        self.add(intent, paths, false);
+    }
+
+    fn add(&self, intent: i64, paths: &[&FilePath], to_come: bool) {
         let paths = paths.iter().map(|path| (*path).clone()).collect();
-        self.0.lock().insert(intent, paths);
+        self.0.lock().insert(intent, Owed { paths, to_come });
     }
 
     fn all(&self) -> Vec<i64> {
@@ -57,12 +74,28 @@ impl Unfinished {
         let unfinished = self.0.lock();
         let here = unfinished
             .iter()
-            .filter(|(_, paths)| paths.iter().any(|other| reach.covers(path, other)));
+            .filter(|(_, owed)| owed.paths.iter().any(|other| reach.covers(path, other)));
         here.map(|(id, _)| *id).collect()
+    }
+
+    /// A folder above is still to be moved, deleted or made: what comes now might go along with it.
+    fn is_above(&self, path: &FilePath) -> bool {
+        let above = |other: &FilePath| other != path && path.starts_with(other);
+        let unfinished = self.0.lock();
+        unfinished
+            .values()
+            .any(|owed| owed.to_come && owed.paths.iter().any(above))
     }
 
     fn has(&self, intent: i64) -> bool {
         self.0.lock().contains_key(&intent)
+    }
+
+    fn failed(&self, intent: i64, kind: Kind) {
+        if let Some(owed) = self.0.lock().get_mut(&intent) {
+            // What a person has put in the way may stay there for ever.
+            owed.to_come &= !is_in_the_way(kind);
+        }
     }
 
     fn remove(&self, intent: i64) {
@@ -103,6 +136,7 @@ impl Shared {
 
     /// One try at everything unfinished.
     pub(crate) async fn finish_round(&self) -> Result<()> {
+        let certain = self.settle_doubts().await;
         for id in self.unfinished.all() {
             let Some(intent) = self.unfinished_intent(id).await? else {
                 continue;
@@ -113,16 +147,26 @@ impl Shared {
                 Step::Remove { .. } => None,
                 _ => Some(self.locks.exclusive(&intent.path).await),
             };
-            // Who had the lock before may have finished it. Why it cannot be done was logged at first.
-            if self.unfinished.has(id) && self.redo(&intent).await.is_ok() {
-                self.unfinished.remove(id);
+            // Who had the lock before may have finished it.
+            if !self.unfinished.has(id) {
+                continue;
+            }
+            match self.redo(&intent).await {
+                Ok(()) => self.unfinished.remove(id),
+                // Why was logged at first.
+                Err(error) => self.unfinished.failed(id, error.kind()),
             }
         }
-        Ok(())
+        certain
     }
 
     /// Finishes what is unfinished of a path, whose lock is held: nothing new may be built upon it before.
     pub(super) async fn finish_at(&self, path: &FilePath, reach: Reach) -> Result<()> {
+        self.certain(path, reach).await?;
+        if self.unfinished.is_above(path) {
+            let text = "a change of a folder above it is not finished yet, try again";
+            return Err(Error::new(Kind::Unavailable, format!("{path}: {text}")));
+        }
         for id in self.unfinished.at(path, reach) {
             let Some(intent) = self.unfinished_intent(id).await? else {
                 continue;
@@ -166,13 +210,12 @@ impl Shared {
         match fate {
             Fate::Done => {
                 // Redone, so that its invisible part is done as well.
-                self.unfinished.push(intent, paths);
+                self.unfinished.push_done(intent, paths);
                 Ok(())
             }
             Fate::NotDone => {
                 if let Err(second) = back.await {
-                    tracing::error!(error = ?second, "a failed change is not taken back yet");
-                    self.unfinished.push(intent, paths);
+                    self.not_taken_back(intent, paths, None, &second);
                 }
                 Err(error)
             }

@@ -113,6 +113,7 @@ impl Shared {
             entries,
             more: names.more,
             skipped: names.skipped,
+            unreadable: 0,
         })
     }
 
@@ -175,6 +176,7 @@ impl Shared {
             entries: Vec::new(),
             more: false,
             skipped: 0,
+            unreadable: 0,
         };
         let mut stack = start_of_walk(dir, after)?;
         for frame in &mut stack {
@@ -192,7 +194,7 @@ impl Shared {
             frame.want = (limit - page.entries.len()).clamp(WALK_STEP_NAMES, LIST_CHUNK_NAMES);
             let Some(entry) = frame.pending.pop_front() else {
                 if frame.more && caller.may(Verb::List, &frame.dir).is_ok() {
-                    page.skipped += self.refill(frame, dir).await?;
+                    self.refill(frame, dir, &mut page).await?;
                 } else {
                     stack.pop();
                 }
@@ -229,8 +231,8 @@ impl Shared {
         }
     }
 
-    /// Fetches the next names of one directory of a walk from `top`; returns how many cannot be shown.
-    async fn refill(&self, frame: &mut Frame, top: &FilePath) -> Result<u64> {
+    /// Fetches the next names of one directory of a walk from `top`; `page` counts what cannot be shown.
+    async fn refill(&self, frame: &mut Frame, top: &FilePath, page: &mut ListPage) -> Result<()> {
         let first = frame.last.is_none();
         let step = match self
             .list_one(&frame.dir, frame.last.as_deref(), frame.want)
@@ -240,14 +242,16 @@ impl Shared {
             // Removed or replaced while we walk.
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::NotADirectory) => {
                 frame.more = false;
-                return Ok(0);
+                return Ok(());
             }
             // One folder that the server may not read must not hide all others. It counts as one thing that
             // cannot be shown; who asks for it itself gets the error.
             Err(e) if e.kind() == Kind::StoragePermission && frame.dir != *top => {
                 tracing::warn!(path = %frame.dir, error = ?e, "a folder is left out of a listing");
                 frame.more = false;
-                return Ok(u64::from(first));
+                page.skipped += u64::from(first);
+                page.unreadable += u64::from(first);
+                return Ok(());
             }
             Err(e) => return Err(e),
         };
@@ -258,7 +262,10 @@ impl Shared {
             .map(str::to_owned);
         frame.more = step.more && frame.last.is_some();
         frame.pending = step.entries.into();
-        Ok(if first { step.skipped } else { 0 })
+        if first {
+            page.skipped += step.skipped;
+        }
+        Ok(())
     }
 }
 

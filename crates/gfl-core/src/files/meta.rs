@@ -1,5 +1,6 @@
 //! Changing mtime and mode without touching content.
 
+use super::doubt::Then;
 use super::finish::{Fate, ino_of};
 use super::look::{Looked, file_stat, not_found, unserved};
 use super::put::file_mode;
@@ -82,7 +83,8 @@ impl Shared {
             .write("set metadata", rows.clone(), |tx, rows| {
                 Box::pin(write_rows(tx, rows))
             })
-            .await?;
+            .await
+            .map_err(|error| self.doubted(error, &[path], Then::change()))?;
         let found = match self.store.set_meta(path, meta.mtime_ns, mode).await {
             Ok(found) => found,
             Err(error) => {
@@ -110,7 +112,8 @@ impl Shared {
                         .write("coarse mtime", args, |tx, (key, mtime_ns)| {
                             Box::pin(versions::set_mtime(tx, key, *mtime_ns))
                         })
-                        .await?;
+                        .await
+                        .inspect_err(|_| self.unfinished.push(written.intent, &[path]))?;
                 }
                 let version = rows.version.map(|v| VersionRow {
                     mtime_ns: stamp.mtime_ns,

@@ -1,5 +1,6 @@
 //! Making directories.
 
+use super::doubt::Then;
 use super::look::{Looked, unserved};
 use super::rows::{self, DirRow};
 use super::settle::Reach;
@@ -50,7 +51,8 @@ impl Shared {
             .write("make directory", args, |tx, (now_ms, grant)| {
                 Box::pin(write_rows(tx, *now_ms, grant))
             })
-            .await?;
+            .await
+            .map_err(|error| self.doubted(error, &[path], Then::change()))?;
         match self.store.make_dir(path).await {
             Ok(new) => {
                 self.unsettled.push(written.intent, &[path], None);

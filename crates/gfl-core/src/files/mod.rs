@@ -3,6 +3,7 @@
 mod adopt;
 mod commit;
 mod delete;
+mod doubt;
 mod finish;
 mod list;
 mod locks;
@@ -15,6 +16,7 @@ mod put;
 mod read;
 mod recover;
 mod relocate;
+mod room;
 mod rows;
 mod settle;
 mod shared;
@@ -169,6 +171,8 @@ pub struct ListPage {
     /// Names and, in a walk, directories that cannot be shown: what is neither file nor directory, what the server
     /// may not read. Not counted again by later pages.
     pub skipped: u64,
+    /// How many of these are directories whose content the server may not read.
+    pub unreadable: u64,
 }
 
 /// How to delete.

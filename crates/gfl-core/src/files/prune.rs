@@ -2,6 +2,7 @@
 //! nobody continued; events past their time.
 
 use super::UploadState;
+use super::doubt::Then;
 use super::rows::forget_kept;
 use super::shared::Shared;
 use crate::catalog::events::{self, Outdated};
@@ -9,15 +10,13 @@ use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::catalog::{Tx, entries, versions};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::id::Key;
 use crate::limits::{
     EVENTS_BATCH, EVENTS_BATCHES_PER_ROUND, KEPT_MS_MIN, PRUNE_BATCH, PRUNE_BATCH_SHORT,
     UPLOAD_DONE_MS,
 };
-use crate::store::Draft;
 use gfl_api::path::FilePath;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The first event that a follower has still to read. There are no followers yet.
@@ -32,7 +31,6 @@ impl Shared {
             && space.free_bytes.saturating_mul(100) / space.total_bytes
                 < self.settings.undo_free_percent_min;
         let undo_ms = if short { 0 } else { self.settings.undo_ms };
-        // Never what was retired just now: its rename may still be under way.
         let before = now_ms - undo_ms.max(KEPT_MS_MIN);
         // When space is short a few at a time, so that no more history goes than must.
         let batch = if short {
@@ -43,55 +41,8 @@ impl Shared {
         self.prune_before(before, batch).await
     }
 
-    /// Gives up the oldest kept content for a write that found no room; false when there is none left to give.
-    pub(crate) async fn make_room(&self) -> bool {
-        let before = self.clock.now_ms() - KEPT_MS_MIN;
-        match self.prune_before(before, PRUNE_BATCH_SHORT).await {
-            Ok(pruned) => pruned,
-            Err(error) => {
-                tracing::warn!(error = ?error, "no room could be made");
-                false
-            }
-        }
-    }
-
-    /// A new draft, for which kept content makes room where it must.
-    pub(crate) async fn create_draft(
-        &self,
-        key: &Key,
-        size_hint: Option<u64>,
-    ) -> Result<Arc<dyn Draft>> {
-        let mut may_fit = None;
-        loop {
-            let error = match self.store.create(key, size_hint).await {
-                Err(error) if error.kind() == Kind::StorageFull => error,
-                done => return done,
-            };
-            let fits = match may_fit {
-                Some(fits) => fits,
-                None => *may_fit.insert(self.may_fit(size_hint.unwrap_or(0)).await?),
-            };
-            if !fits || !self.make_room().await {
-                return Err(error);
-            }
-        }
-    }
-
-    /// Whether so much would fit if nothing were kept. Otherwise announcing an impossible length would be
-    /// enough to destroy everybody's history.
-    async fn may_fit(&self, bytes: u64) -> Result<bool> {
-        let space = self.store.space().await?;
-        if bytes <= space.free_bytes {
-            return Ok(true);
-        }
-        let kept_bytes = self
-            .db
-            .read("kept bytes", (), |tx, ()| Box::pin(kept::bytes(tx)))
-            .await?;
-        Ok(bytes <= space.free_bytes.saturating_add(kept_bytes))
-    }
-
-    async fn prune_before(&self, before: i64, batch: i64) -> Result<bool> {
+    /// Lets go of the oldest content that was retired before a time; false when there is none.
+    pub(super) async fn prune_before(&self, before: i64, batch: i64) -> Result<bool> {
         let rows = self
             .db
             .read("old kept", (before, batch), |tx, (before, batch)| {
@@ -103,10 +54,12 @@ impl Shared {
         }
         // Rows first, bytes last: a row never points at missing bytes (invariant 4). The intents see to it
         // that a crash in between leaves no bytes without a row either.
+        let keys = rows.iter().map(|row| row.id.clone()).collect();
         let doomed = self
             .db
             .write("prune", rows, |tx, rows| Box::pin(forget_rows(tx, rows)))
-            .await?;
+            .await
+            .map_err(|error| self.doubted(error, &[], Then::Prune(keys)))?;
         let count = doomed.len();
         for (key, intent) in doomed {
             match self.store.remove_kept(&key).await {

@@ -150,13 +150,7 @@ impl Shared {
         check_digests(&put.expected, root, sha256, &put.path)?;
         let mtime_ns = mtime(&put.meta, &*self.clock);
         let mode = Some(file_mode(put.meta.mode));
-        let (draft, stamp) = loop {
-            let pieces = pieces.clone();
-            match self.store.create_whole(key, pieces, mtime_ns, mode).await {
-                Err(error) if error.kind() == Kind::StorageFull && self.make_room().await => {}
-                done => break done?,
-            }
-        };
+        let (draft, stamp) = self.store.create_whole(key, pieces, mtime_ns, mode).await?;
         Ok(Staged {
             draft,
             stamp,
@@ -198,7 +192,7 @@ impl Shared {
         first: Option<Batch>,
         mut intake: Intake,
     ) -> Result<Staged> {
-        let draft = self.create_draft(key, put.len).await?;
+        let draft = self.store.create(key, put.len).await?;
         let mut sink = Sink::new(draft.clone(), 0);
         let mut sha = put.expected.sha256.map(|_| Sha256::new());
         let taken = self

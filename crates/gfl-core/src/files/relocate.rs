@@ -1,6 +1,7 @@
 //! Moving and copying.
 
 use super::commit::Candidate;
+use super::doubt::Then;
 use super::finish::{Fate, ino_of};
 use super::look::{Looked, LookedFile, not_found, unserved};
 use super::put::file_mode;
@@ -201,7 +202,11 @@ impl Shared {
             .write("move", rows.clone(), |tx, rows| {
                 Box::pin(write_rows(tx, rows))
             })
-            .await?;
+            .await
+            .map_err(|error| {
+                let paths = [rows.from.path(), rows.to.path()];
+                self.doubted(error, &paths, Then::change())
+            })?;
         let over = rows.over.as_ref().map(|(v, _)| v.id.clone());
         let (from, to) = (rows.from.path().clone(), rows.to.path().clone());
         let moved = self.store.rename(&from, rows.ino, &to, over.as_ref()).await;

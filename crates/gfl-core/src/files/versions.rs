@@ -1,6 +1,7 @@
 //! What a path was before, and bringing it back.
 
 use super::commit::Candidate;
+use super::doubt::Then;
 use super::finish::Fate;
 use super::look::{Looked, unserved};
 use super::put::file_mode;
@@ -198,7 +199,8 @@ impl Shared {
             .write("restore", rows.clone(), |tx, rows| {
                 Box::pin(write_rows(tx, rows))
             })
-            .await?;
+            .await
+            .map_err(|error| self.doubted(error, &[path], Then::change()))?;
         let (fate, error) = match self.store.unretire(&key, ino, path).await {
             Ok(true) => (Fate::Done, None),
             Ok(false) => (self.fate_of_unretire(&key).await, Some(no_version(path))),

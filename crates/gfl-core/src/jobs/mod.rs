@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 const SETTLE_EVERY_MS: u64 = 250;
 /// Sessions are looked at this often for a checkpoint.
 const CHECKPOINT_EVERY_MS: u64 = 250;
+/// A ballast that is out is looked after this often.
+const BALLAST_EVERY_MS: u64 = 1_000;
 /// Old things are looked for this often.
 const PRUNE_EVERY_MS: u64 = 60_000;
 /// The room of the disk is looked at this often.
@@ -41,8 +43,9 @@ impl Jobs {
             stopped.clone(),
             shared,
             |s| async move {
-                s.finish_round().await?;
-                s.settle_round().await.map(|_| ())
+                let finished = s.finish_round().await;
+                s.settle_round().await?;
+                finished
             },
         ));
         tasks.spawn(repeat(
@@ -71,6 +74,13 @@ impl Jobs {
             |s| async move { s.measure().await },
         ));
         tasks.spawn(crate::access::run(shared.clone(), stopped.clone()));
+        tasks.spawn(repeat(
+            "ballast",
+            every(BALLAST_EVERY_MS),
+            stopped.clone(),
+            shared,
+            |s| async move { s.refill_ballast().await.map(drop) },
+        ));
         tasks.spawn(repeat(
             "prune events",
             every(PRUNE_EVERY_MS),

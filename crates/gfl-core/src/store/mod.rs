@@ -28,6 +28,7 @@ pub mod fault;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 mod redo;
+pub mod roomy;
 pub mod tree;
 
 /// What identifies a file's content without reading it.

@@ -9,6 +9,7 @@ mod bodies;
 mod broken;
 mod crashes;
 mod cuts;
+mod doubts;
 mod endings;
 mod failures;
 mod files;
@@ -23,12 +24,14 @@ mod puts;
 mod races;
 mod retention;
 mod rights;
+mod room;
 mod sessions;
 mod tokens;
 mod twins;
 mod undo;
 mod unreadable;
 mod v0;
+mod v0_attempts;
 mod vanished;
 
 /// Declares each case once per store, and once more over PostgreSQL.

@@ -6,6 +6,7 @@ use crate::bodies::framed;
 use crate::cuts::world;
 use crate::hooks::{Dies, Step};
 use gfl_core::auth::Caller;
+use gfl_core::catalog::fault::Lost;
 use gfl_core::files::{Delete, FileMeta, KeptReason, Put, Relocate};
 use gfl_core::store::fault::{Fault, Op};
 use gfl_core::{App, Kind};
@@ -30,6 +31,28 @@ const OPS: [Op; 6] = [
     Op::SetMeta,
 ];
 
+/// The transactions that record a change …
+const RECORDS: [&str; 6] = [
+    "commit file",
+    "delete",
+    "move",
+    "restore",
+    "make directory",
+    "set metadata",
+];
+
+/// … and those that take it back.
+const TAKES_BACK: [&str; 6] = [
+    "take a commit back",
+    "take a deletion back",
+    "take a move back",
+    "take a restore back",
+    "take a directory back",
+    "take metadata back",
+];
+
+const LOST: [Lost; 3] = [Lost::Done, Lost::NotDone, Lost::Late];
+
 /// One change, as both get it.
 #[derive(Debug, Clone)]
 enum Change {
@@ -43,7 +66,7 @@ enum Change {
 }
 
 /// More of them find more: hundreds were run when this was written.
-const SEEDS: u64 = 10;
+const SEEDS: u64 = 15;
 const CHANGES: usize = 30;
 
 /// SplitMix64: enough to be different every time.
@@ -151,6 +174,50 @@ async fn apply_with_faults(bed: &Bed, change: &Change, dice: &mut Dice) -> Optio
     }
 }
 
+/// The same, with a catalog that does not say whether it recorded it. What it did not record is asked for again.
+async fn apply_in_doubt(bed: &Bed, change: &Change, dice: &mut Dice) -> Option<Kind> {
+    let lost = LOST[dice.roll(3) as usize];
+    for tx in RECORDS {
+        bed.app().commits().lose(tx, lost, dice.roll(2) as u32);
+    }
+    let ended = apply(bed, change).await;
+    bed.app().commits().clear();
+    if ended != Some(Kind::OutcomeUnknown) {
+        return ended;
+    }
+    bed.app().finish().await.unwrap();
+    match lost {
+        Lost::Done | Lost::Late => None,
+        Lost::NotDone => apply(bed, change).await,
+    }
+}
+
+/// The same, on a storage that does not do it, and a catalog that does not say whether it is taken back.
+async fn apply_and_take_back_in_doubt(bed: &Bed, change: &Change, dice: &mut Dice) -> Option<Kind> {
+    // What an earlier fault left is finished first: these are to meet this change and no other.
+    bed.app().finish().await.unwrap();
+    let lost = LOST[dice.roll(3) as usize];
+    for tx in TAKES_BACK {
+        bed.app().commits().lose(tx, lost, dice.roll(2) as u32);
+    }
+    for op in OPS {
+        bed.faults.fail(op, Fault::Io, 0, 1);
+    }
+    let ended = apply(bed, change).await;
+    let in_doubt = bed.app().commits().armed() < TAKES_BACK.len();
+    bed.faults.clear();
+    bed.app().commits().clear();
+    if ended != Some(Kind::Internal) {
+        return ended;
+    }
+    bed.app().finish().await.unwrap();
+    match lost {
+        // What is not taken back is done, although the caller was told that it failed.
+        Lost::NotDone if in_doubt => None,
+        _ => apply(bed, change).await,
+    }
+}
+
 /// Reasons and contents of everything kept.
 async fn history(bed: &Bed) -> Vec<(&'static str, Vec<(KeptReason, Vec<u8>)>)> {
     let mut all = Vec::new();
@@ -170,13 +237,15 @@ async fn random_changes_survive_random_deaths() {
             let change = dice.change();
             done.push(change.clone());
             let wanted = apply(&calm, &change).await;
-            let got = match dice.roll(5) {
+            let got = match dice.roll(7) {
                 0 => apply_and_die(&wild, &change, &mut dice).await,
                 1 => {
                     wild.jobs().await;
                     Some(apply(&wild, &change).await)
                 }
                 2 => Some(apply_with_faults(&wild, &change, &mut dice).await),
+                3 => Some(apply_in_doubt(&wild, &change, &mut dice).await),
+                4 => Some(apply_and_take_back_in_doubt(&wild, &change, &mut dice).await),
                 _ => Some(apply(&wild, &change).await),
             };
             // Who died did it all the same.

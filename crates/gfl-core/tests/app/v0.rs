@@ -15,7 +15,6 @@ crate::cases! {
     odd_sizes_are_put_together
     one_chunk_is_a_file
     empty_files_and_empty_chunks
-    changed_content_starts_again
     another_number_of_chunks
     paths_with_the_same_prefix_do_not_mix
     peers_and_users_do_not_mix
@@ -28,7 +27,7 @@ crate::cases! {
     thirty_at_once
 }
 
-async fn send_as(
+pub(crate) async fn send_as(
     bed: &Bed,
     who: &Caller,
     at: &str,
@@ -49,7 +48,13 @@ async fn send_as(
     bed.app().v0_chunk(who, chunk, spool).await
 }
 
-async fn send(bed: &Bed, at: &str, id: u32, total: u32, data: &[u8]) -> Result<Option<Committed>> {
+pub(crate) async fn send(
+    bed: &Bed,
+    at: &str,
+    id: u32,
+    total: u32,
+    data: &[u8],
+) -> Result<Option<Committed>> {
     send_as(bed, &bed.me, at, id, total, data).await
 }
 
@@ -66,11 +71,11 @@ async fn send_all(bed: &Bed, at: &str, pieces: &[Vec<u8>], order: &[usize]) {
     assert_eq!(bed.stat(at).await.unwrap().etag(), Some(etag.as_str()));
 }
 
-fn split(data: &[u8], size: usize) -> Vec<Vec<u8>> {
+pub(crate) fn split(data: &[u8], size: usize) -> Vec<Vec<u8>> {
     data.chunks(size).map(<[u8]>::to_vec).collect()
 }
 
-async fn nothing_left(bed: &Bed) {
+pub(crate) async fn nothing_left(bed: &Bed) {
     assert_eq!(bed.drafts().await, 0);
     assert!(
         bed.app()
@@ -165,30 +170,6 @@ async fn empty_files_and_empty_chunks(bed: &Bed) {
     )
     .await;
     send_all(bed, "f", &[b"abc".to_vec(), empty], &[1, 0]).await;
-    nothing_left(bed).await;
-}
-
-async fn changed_content_starts_again(bed: &Bed) {
-    let old = split(&bytes(1, 500_000), 100_000);
-    let new = split(&bytes(2, 500_000), 100_000);
-    for i in 0..4 {
-        send(bed, "f", i, 5, &old[i as usize]).await.unwrap();
-    }
-    bed.clock.advance_ms(MINUTE_MS + 1);
-    send(bed, "f", 0, 5, &new[0]).await.unwrap();
-    let status = bed
-        .app()
-        .v0_status(&bed.me, &path("f"))
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(status.received, [true, false, false, false, false]);
-    // Even in an order in which old chunks would have completed it.
-    for i in [4, 3, 2, 1] {
-        let done = send(bed, "f", i, 5, &new[i as usize]).await.unwrap();
-        assert_eq!(done.is_some(), i == 1);
-    }
-    bed.has("f", &new.concat()).await;
     nothing_left(bed).await;
 }
 

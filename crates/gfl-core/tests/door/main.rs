@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "this is all test code")]
 
+mod lost;
 mod postgres;
 mod single;
 mod sqlite;

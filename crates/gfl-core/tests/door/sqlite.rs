@@ -1,8 +1,10 @@
 //! What only SQLite can get wrong: the file, the group commit, the writer thread.
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use gfl_core::ballast::Ballast;
 use gfl_core::catalog::door::{Db, DbError, DbErrorKind, SyncMode};
 
 use crate::{Place, SCHEMA, add, read_counter};
@@ -76,6 +78,48 @@ async fn a_lost_transaction_fails_its_group_and_no_later_one() {
     assert_eq!(add(&db, "a", 1).await.unwrap(), 1);
 }
 
+/// The second try of a group ends before it comes to the last of those that were in the first one's commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_group_is_in_doubt() {
+    let (_place, db) = fresh().await;
+    let held = hold_writer(&db);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let neighbour = || {
+        let db = db.clone();
+        tokio::spawn(async move { add(&db, "a", 1).await })
+    };
+    let before = neighbour();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let breaks = db.write(
+        "breaks",
+        (db.clone(), AtomicU32::new(0)),
+        |tx, (db, runs)| {
+            Box::pin(async move {
+                if runs.fetch_add(1, Ordering::SeqCst) == 0 {
+                    db.fail_commits(1);
+                    tx.exec("UPDATE counter SET n = n + 1", &[]).await
+                } else {
+                    tx.exec("ROLLBACK", &[]).await
+                }
+            })
+        },
+    );
+    let after = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        neighbour().await.unwrap().map(drop)
+    };
+    let (broken, after) = tokio::join!(breaks, after);
+    held.await.unwrap();
+    let answers: [Result<(), DbError>; 3] =
+        [before.await.unwrap().map(drop), broken.map(drop), after];
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!(error.kind, DbErrorKind::InDoubt, "{error}");
+        assert!(!db.outcome(error.doubt().unwrap()).await.unwrap());
+    }
+    assert_eq!(read_counter(&db, "a").await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_callers_than_the_queue_holds_all_get_through() {
     let (_place, db) = fresh().await;
@@ -135,6 +179,41 @@ async fn a_full_database_says_so_and_recovers() {
         "{error}"
     );
     assert_eq!(add(&db, "a", 1).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_finds_no_room_lets_the_ballast_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let ballast = Ballast::aboard(dir.path());
+    let file = dir.path().join("door.db");
+    let db = Db::open_sqlite_with(&file, SyncMode::Full, ballast)
+        .await
+        .unwrap();
+    db.migrate(SCHEMA).await.unwrap();
+    assert!(db.ballast().unwrap().is_there());
+    // The database is "full" once, and has room when the same runs again.
+    let runs = AtomicU32::new(0);
+    let grown: Result<u64, DbError> = db
+        .write("grow", runs, |tx, runs| {
+            Box::pin(async move {
+                let first = runs.fetch_add(1, Ordering::SeqCst) == 0;
+                let limit = [
+                    "PRAGMA max_page_count = 1000000",
+                    "PRAGMA max_page_count = 1",
+                ];
+                tx.rows(limit[usize::from(first)], &[]).await?;
+                let label = "x".repeat(100_000);
+                tx.exec("INSERT INTO thing (label) VALUES ($1)", &[label.into()])
+                    .await
+            })
+        })
+        .await;
+    assert_eq!(grown.unwrap(), 1);
+    assert!(db.ballast().unwrap().is_out());
+    assert_eq!(add(&db, "a", 1).await.unwrap(), 1);
+    assert!(db.ballast().unwrap().refill().unwrap());
+    assert_eq!(add(&db, "a", 1).await.unwrap(), 2);
+    db.close().await;
 }
 
 #[tokio::test]

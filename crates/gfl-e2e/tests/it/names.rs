@@ -151,6 +151,13 @@ fn names_on_disk_that_are_not_utf8_are_skipped() {
     )
     .unwrap();
     assert_eq!(list(&http, "d"), ["good"]);
+    let got = Gfl::new(&server).run(&["get", "d", "copy"]).expect(0);
+    assert!(
+        got.err.contains("left out 2 things that are no files"),
+        "{}",
+        got.err
+    );
+    assert!(got.err.contains("2 left out"), "{}", got.err);
     let answer = http.get(http::file("d/fifo"));
     assert!((400..500).contains(&answer.status), "{}", answer.text());
 }
@@ -190,13 +197,27 @@ fn what_the_server_may_not_read_is_said_and_left_out() {
     let page = http.get("/v1/files/?recursive=true").expect(200).json();
     let all = ["d", "d/a", "d/secret", "d/z", "f", "ro", "ro/old"];
     assert_eq!(names(&page), all);
-    assert_eq!(page["skipped"], 1);
+    assert_eq!(
+        (&page["skipped"], &page["unreadable"]),
+        (&1.into(), &1.into())
+    );
     let stream =
         Request::new("GET", "/v1/files/?recursive=true").header("Accept", "application/x-ndjson");
     let stream = http.send(&stream).expect(200).text();
     let end: serde_json::Value =
         serde_json::from_str(stream.lines().last().unwrap_or_default()).unwrap();
     assert_eq!((&end["count"], &end["skipped"]), (&7.into(), &1.into()));
+    // A copy that lacks something is a failure, and says what it lacks.
+    let gfl = Gfl::new(&server);
+    for command in [&["get", "d", "copy"][..], &["ls", "-r", "d"]] {
+        let got = gfl.run(command).expect(1);
+        assert!(
+            got.err.contains("1 folder that the server may not read"),
+            "{}",
+            got.err
+        );
+    }
+    assert!(gfl.home().join("copy/z").exists());
     // The token is not what is missing.
     let got = Gfl::new(&server).run(&["get", "f", "here"]).expect(1);
     assert!(got.err.contains("administrator"), "{}", got.err);

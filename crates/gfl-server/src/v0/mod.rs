@@ -159,6 +159,7 @@ fn failure(
         | Kind::TooLarge
         | Kind::StorageFull
         | Kind::ReadOnlyStorage
+        | Kind::OutcomeUnknown
         | Kind::Busy
         | Kind::Unavailable
         | Kind::ClientGone => {

@@ -54,6 +54,7 @@ pub(super) async fn route(call: Call, caller: Caller, dir: FilePath) -> Outcome 
             .collect(),
         next: next.clone(),
         skipped: page.skipped,
+        unreadable: page.unreadable,
     };
     let mut answer = json(StatusCode::OK, &body);
     if let Some(cursor) = next {
@@ -86,6 +87,7 @@ struct Listing {
     ask: ListQuery,
     count: u64,
     skipped: u64,
+    unreadable: u64,
     request_id: String,
     step: Step,
 }
@@ -103,6 +105,7 @@ fn stream_all(call: &Call, caller: Caller, ask: ListQuery, first: ListPage) -> R
         ask,
         count: 0,
         skipped: 0,
+        unreadable: 0,
         request_id: call.facts.id.clone(),
         step: Step::Send(first),
     };
@@ -133,6 +136,7 @@ impl Listing {
         };
         self.count += page.entries.len() as u64;
         self.skipped += page.skipped;
+        self.unreadable += page.unreadable;
         let mut lines = BytesMut::new();
         for stat in &page.entries {
             lines.extend_from_slice(&line(&entry(stat, self.ask.recursive)));
@@ -142,9 +146,12 @@ impl Listing {
                 self.ask.after = Some(last.path.clone());
                 self.step = Step::Ask;
             }
-            None => lines.extend_from_slice(&line(
-                &serde_json::json!({ "end": true, "count": self.count, "skipped": self.skipped }),
-            )),
+            None => lines.extend_from_slice(&line(&serde_json::json!({
+                "end": true,
+                "count": self.count,
+                "skipped": self.skipped,
+                "unreadable": self.unreadable,
+            }))),
         }
         Some(lines.freeze())
     }

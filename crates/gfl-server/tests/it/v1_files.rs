@@ -254,7 +254,7 @@ async fn directories() {
     assert_eq!(lines.len(), 5);
     assert_eq!(
         lines[4],
-        serde_json::json!({"end":true,"count":4,"skipped":0})
+        serde_json::json!({"end":true,"count":4,"skipped":0,"unreadable":0})
     );
     for bad in [
         "limit=0",

@@ -88,6 +88,12 @@ async fn copy_folder(
             }
         }
         if is_last {
+            for text in listing.missing() {
+                ui.warn(text);
+            }
+            if listing.lacks() > 0 {
+                exit = exit.and(Exit::Failure);
+            }
             return Ok((count, exit));
         }
     }

@@ -4,7 +4,7 @@ use super::{Context, each, remote_path};
 use crate::args::Names;
 use crate::exit::Exit;
 use crate::remote::{Listed, Listing, OnServer, Remote, V0, V1};
-use crate::ui::words;
+use crate::ui::{Ui, words};
 use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::problem::Code;
@@ -44,15 +44,14 @@ async fn one(context: &Context, remote: &Remote, shown: &str, look: Look) -> Res
         Remote::V1(v1) => list(context, v1, shown, &dir, look).await,
         Remote::V0(_) if look.long || look.recursive || context.ui.is_json() => remote
             .v1("list with -l, -r or --json")
-            .map(drop)
+            .map(|_| Exit::Ok)
             .map_err(Into::into),
         Remote::V0(v0) => list_v0(context, v0, shown).await,
     }
-    .on_server("list", &dir)?;
-    Ok(Exit::Ok)
+    .on_server("list", &dir)
 }
 
-async fn list(context: &Context, v1: &V1, shown: &str, dir: &FilePath, look: Look) -> Result<()> {
+async fn list(context: &Context, v1: &V1, shown: &str, dir: &FilePath, look: Look) -> Result<Exit> {
     let ui = &context.ui;
     let mut listing = Listing::new(v1, dir.clone(), look.recursive);
     let first = match listing.next().await {
@@ -60,13 +59,14 @@ async fn list(context: &Context, v1: &V1, shown: &str, dir: &FilePath, look: Loo
         Err(error) if error.code == Code::NotADirectory => {
             let entry = v1.entry(dir).await?;
             let path = dir.clone();
-            return Ok(ui.data(line(ui.is_json(), look, dir, &Listed { path, entry })?)?);
+            ui.data(line(ui.is_json(), look, dir, &Listed { path, entry })?)?;
+            return Ok(Exit::Ok);
         }
         other => other?,
     };
     let Some(first) = first else {
         ui.line(format_args!("No files in {shown}"));
-        return Ok(());
+        return Ok(tell_missing(ui, &listing));
     };
     if !look.long || look.is_one_of_many {
         ui.line(format_args!("Files in {shown}:"));
@@ -76,26 +76,30 @@ async fn list(context: &Context, v1: &V1, shown: &str, dir: &FilePath, look: Loo
         ui.data(line(ui.is_json(), look, dir, &listed)?)?;
         next = listing.next().await?;
     }
-    if listing.refused > 0 {
-        ui.warn(format_args!(
-            "{} names that are not valid paths are not shown",
-            listing.refused
-        ));
-    }
-    Ok(())
+    Ok(tell_missing(ui, &listing))
 }
 
-async fn list_v0(context: &Context, v0: &V0, path: &str) -> Result<()> {
+fn tell_missing(ui: &Ui, listing: &Listing) -> Exit {
+    for text in listing.missing() {
+        ui.warn(text);
+    }
+    match listing.lacks() {
+        0 => Exit::Ok,
+        _ => Exit::Failure,
+    }
+}
+
+async fn list_v0(context: &Context, v0: &V0, path: &str) -> Result<Exit> {
     let names = v0.list(path).await?;
     if names.is_empty() {
         context.ui.line(format_args!("No files in {path}"));
-        return Ok(());
+        return Ok(Exit::Ok);
     }
     context.ui.line(format_args!("Files in {path}:"));
     for name in names {
         context.ui.data(format_args!("  {name}"))?;
     }
-    Ok(())
+    Ok(Exit::Ok)
 }
 
 fn line(is_json: bool, look: Look, dir: &FilePath, listed: &Listed) -> Result<String> {

@@ -134,15 +134,15 @@ impl Error {
         self
     }
 
-    /// Whether the same request may succeed when repeated: lost connections, 408, 429 and 5xx, but not a full disk
-    /// and not a storage that takes no writes.
+    /// Whether the same request may succeed when repeated: lost connections, 408, 429 and 5xx, but not a full disk,
+    /// not a storage that takes no writes, and not a change that may have been made.
     pub(crate) fn is_transient(&self) -> bool {
         match self.status {
             _ if self.is_passing => true,
             0 => self.kind == Kind::Network,
             408 | 429 => true,
             507 => false,
-            500..=599 => self.code != Code::ReadOnlyStorage,
+            500..=599 => !matches!(self.code, Code::ReadOnlyStorage | Code::OutcomeUnknown),
             _ => false,
         }
     }
@@ -287,6 +287,9 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         (_, Code::Quota) => "delete something, or ask the server's owner for more room",
         (_, Code::StorageFull) => {
             "the server's disk is full; nothing was lost, run the same command again later"
+        }
+        (_, Code::OutcomeUnknown) => {
+            "look what is there now (`gfl stat`, `gfl ls`) before you run the same command again"
         }
         (_, Code::RateLimited) => "wait a little, or use fewer connections with `--parallel 1`",
         (_, Code::ReadOnlyStorage) => "the server takes no writes at the moment",

@@ -4,6 +4,7 @@
 //! Names are parsed here; nothing behind this file sees a name that is not a valid path.
 
 use super::{Error, Result, V1};
+use crate::ui::words::count;
 use gfl_api::FilePath;
 use gfl_api::v1::{Entry, EntryType};
 use std::collections::VecDeque;
@@ -41,7 +42,11 @@ pub(crate) struct Listing<'a> {
     cursor: Option<String>,
     is_last: bool,
     /// Names the server sent that are not valid paths, to be reported and never used.
-    pub(crate) refused: u64,
+    refused: u64,
+    /// What the server says it cannot show: special files, links that lead nowhere, names that are not UTF-8.
+    pub(crate) skipped: u64,
+    /// Folders that the server may not read.
+    unreadable: u64,
 }
 
 impl<'a> Listing<'a> {
@@ -55,6 +60,8 @@ impl<'a> Listing<'a> {
             cursor: None,
             is_last: false,
             refused: 0,
+            skipped: 0,
+            unreadable: 0,
         }
     }
 
@@ -69,6 +76,37 @@ impl<'a> Listing<'a> {
     /// The folder.
     pub(crate) fn dir(&self) -> &FilePath {
         &self.dir
+    }
+
+    /// How many things a copy lacks that should be in it: folders that the server may not read, names that are no
+    /// valid paths.
+    pub(crate) fn lacks(&self) -> u64 {
+        self.refused + self.unreadable
+    }
+
+    /// What was not shown, a sentence for each reason.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut texts = Vec::new();
+        if self.unreadable > 0 {
+            texts.push(format!(
+                "left out what is in {} the server may not read; its log names them",
+                count(self.unreadable, "folder that", "folders that")
+            ));
+        }
+        if self.refused > 0 {
+            texts.push(format!(
+                "left out {} from the server that are no valid paths",
+                count(self.refused, "name", "names")
+            ));
+        }
+        if self.skipped > 0 {
+            texts.push(format!(
+                "left out {} in the server's folder (pipes, devices, links that lead nowhere or outside, names that \
+                 are not UTF-8)",
+                count(self.skipped, "thing that is no file", "things that are no files")
+            ));
+        }
+        texts
     }
 
     /// The next entry.
@@ -101,6 +139,8 @@ impl<'a> Listing<'a> {
                 self.dir
             )));
         }
+        self.unreadable += page.unreadable;
+        self.skipped += page.skipped.saturating_sub(page.unreadable);
         self.is_last = page.next.is_none();
         self.cursor = page.next;
         self.page = page.entries.into();

@@ -122,16 +122,20 @@ impl Transfer<'_> {
             let looked = blocking(move || look(root, &remote, some, &rule)).await?;
             self.sort_in(looked, &queues).await;
         }
-        for _ in 0..listing.refused {
+        self.tell_missing(&listing);
+        Ok(())
+    }
+
+    /// A copy that lacks something says so. What the server could not read is a failure, as it is where this
+    /// machine cannot; what is no file anyway is left out as it is on the way up.
+    fn tell_missing(&self, listing: &Listing) {
+        for _ in 0..listing.lacks() {
             self.tally.fail(Exit::Failure);
         }
-        if listing.refused > 0 {
-            self.ui.warn(format!(
-                "{} names from the server are not valid paths and were left out",
-                listing.refused
-            ));
+        self.tally.leave_out_many(listing.skipped);
+        for text in listing.missing() {
+            self.ui.warn(text);
         }
-        Ok(())
     }
 
     async fn sort_in(&self, looked: Looked, queues: &Queues) {

@@ -91,6 +91,11 @@ impl Tally {
         self.left_out.fetch_add(1, Relaxed)
     }
 
+    /// As many things that the other side cannot send.
+    pub(crate) fn leave_out_many(&self, things: u64) {
+        self.left_out.fetch_add(things, Relaxed);
+    }
+
     /// A file arrived with nothing to compare it with. Tells how many there were before.
     pub(crate) fn leave_unverified(&self) -> u64 {
         self.unverified.fetch_add(1, Relaxed)

@@ -5,6 +5,7 @@ use crate::auth::Caller;
 use crate::catalog::Tx;
 use crate::catalog::uploads::{self, Origin, UploadRow};
 use crate::error::{Error, Kind, Result};
+use crate::files::doubt::Then;
 use crate::files::finish::maybe_written;
 use crate::files::shared::Shared;
 use crate::files::{Begin, UploadState, UploadStatus, precondition};
@@ -81,7 +82,7 @@ impl Shared {
     /// `None` when another request has just begun the same.
     async fn begin_new(&self, row: UploadRow) -> Result<Option<UploadStatus>> {
         // The draft first: it is where a full disk says so, and a draft without a row is collected.
-        let draft = self.create_draft(&row.version, row.length).await?;
+        let draft = self.store.create(&row.version, row.length).await?;
         // Open before the row can be found: whoever finds it shares this session, and one that is completed at
         // once is not opened again here.
         let session = self.open_session(&row, draft, RangeSet::new());
@@ -102,7 +103,9 @@ impl Shared {
         {
             self.forget_draft(&row.version).await;
         }
-        begun.map(|_| None)
+        begun
+            .map(|_| None)
+            .map_err(|error| self.doubted(error, &[], Then::begun(&row.version)))
     }
 
     /// Asked before anything is made; the transaction that inserts the row asks again and decides.

@@ -46,6 +46,7 @@ impl Shared {
             ..candidate
         };
         let committed = self.commit(caller, candidate).await?;
+        self.v0_asked.forget(&row.id);
         for (_, _, key) in &layout.asides {
             self.forget_draft(key).await;
         }

@@ -3,15 +3,19 @@
 //! A chunk's place is unknown until the sizes are. Once a chunk that is not the last has fixed the
 //! regular size S, chunk k goes to k*S of the session's draft. What does not fit that (another size, the
 //! last chunk first) waits in a draft of its own and is put in place at the end.
-//! Identity: owner, peer address, cleaned path (v0 sends nothing else).
+//! Identity: owner, peer address, cleaned path (v0 sends nothing else). So a second attempt at a file looks
+//! like more of the first one; `attempt` tells them apart as far as that can be told.
 
 mod assemble;
+mod attempt;
 mod place;
 mod spool;
 
+pub(crate) use attempt::Asked;
 pub use spool::Spool;
 
 use super::commit::{Candidate, Completes};
+use super::doubt::Then;
 use super::finish::maybe_written;
 use super::put::file_mode;
 use super::shared::Shared;
@@ -30,9 +34,9 @@ use gfl_api::limits::V0_CHUNKS_MAX;
 use gfl_api::path::FilePath;
 use std::sync::Arc;
 
-/// A session with another number of chunks is somebody's running upload while it is this young;
-/// older, it is abandoned and makes way.
-const MISMATCH_REPLACE_MS: i64 = 60_000;
+/// An upload that was silent for so long is abandoned: it makes way for one with another number of chunks,
+/// and is not added to by chance.
+const SILENT_MS: i64 = 60_000;
 /// Slots read at once.
 const SLOTS_PER_STEP: i64 = 4096;
 
@@ -51,7 +55,8 @@ enum Filed {
 impl Shared {
     /// Starts receiving a chunk.
     pub(crate) fn v0_spool(&self) -> Spool {
-        Spool::new(self.store.clone(), Key::new(&*self.clock))
+        let key = Key::new(&*self.clock);
+        Spool::new(self.store.clone(), key, self.clock.now_ms())
     }
 
     /// Files a chunk; `Some` when it completed the upload.
@@ -88,7 +93,7 @@ impl Shared {
             return self.v0_whole(caller, chunk, spool).await.map(Some);
         }
         let mut row = match session {
-            Some(row) if !self.v0_restarts(&row, chunk, sha256).await? => row,
+            Some(row) if !self.v0_begins_anew(&row, chunk, spool, sha256).await? => row,
             Some(left_over) => {
                 self.v0_drop(&left_over).await?;
                 self.v0_open(caller, chunk).await?
@@ -103,22 +108,6 @@ impl Shared {
             return Ok(None);
         }
         self.v0_complete(caller, &row).await.map(Some)
-    }
-
-    /// Whether a session that has all its chunks, and could not be completed (a crash, a full disk), makes way.
-    /// A chunk it knows is a retry and completes it; the first chunk, or other bytes, begin the file anew:
-    /// old and new chunks must never mix.
-    async fn v0_restarts(
-        &self,
-        row: &UploadRow,
-        chunk: &V0Chunk,
-        sha256: [u8; 32],
-    ) -> Result<bool> {
-        if row.slots_have < chunk.total {
-            return Ok(false);
-        }
-        let known = self.v0_slot(&row.id, chunk.chunk_id).await?;
-        Ok(chunk.chunk_id == 0 || known.is_none_or(|slot| slot.sha256 != sha256))
     }
 
     /// A file of one chunk needs no session.
@@ -179,7 +168,7 @@ impl Shared {
         if row.slots == Some(chunk.total) {
             return Ok(Some(row));
         }
-        if self.clock.now_ms() - row.active_ms < MISMATCH_REPLACE_MS {
+        if self.clock.now_ms() - row.active_ms < SILENT_MS {
             return Err(Error::new(
                 Kind::Conflict,
                 format!(
@@ -252,7 +241,7 @@ impl Shared {
             if !maybe_written(&error) {
                 self.forget_draft(&row.version).await;
             }
-            return Err(error);
+            return Err(self.doubted(error, &[], Then::begun(&row.version)));
         }
         Ok(row)
     }
@@ -267,6 +256,7 @@ impl Shared {
                 Box::pin(uploads::remove(tx, id))
             })
             .await?;
+        self.v0_asked.forget(&row.id);
         for key in &drafts {
             self.forget_draft(key).await;
         }
@@ -310,6 +300,25 @@ impl Shared {
         }
     }
 
+    /// The drafts of a session that was completed, apart from the one that became the file: its own, unless
+    /// another was `made`.
+    pub(crate) async fn v0_left_over(&self, id: &str, made: Option<&Key>) -> Result<Vec<Key>> {
+        let row = self
+            .db
+            .read("v0 upload", id.to_owned(), |tx, id| {
+                Box::pin(uploads::get(tx, id))
+            })
+            .await?;
+        let mut keys = Vec::new();
+        keys.extend(
+            row.map(|row| row.version)
+                .filter(|key| made.is_some_and(|made| made != key)),
+        );
+        self.each_slot(id, |slot| keys.extend(slot.aside.clone()))
+            .await?;
+        Ok(keys)
+    }
+
     async fn v0_main(&self, row: &UploadRow) -> Result<Arc<dyn Draft>> {
         match self.store.reopen(&row.version).await? {
             Some(draft) => Ok(draft),
@@ -330,6 +339,7 @@ impl Shared {
         let Some(row) = self.v0_row(caller, path).await? else {
             return Ok(None);
         };
+        self.v0_asked.note(&row.id, self.clock.now_ms());
         let total = row.slots.unwrap_or(0);
         let mut received = vec![false; usize::try_from(total).unwrap_or(0)];
         self.each_slot(&row.id, |slot| {

@@ -1,7 +1,7 @@
 //! Putting one chunk where it belongs.
 
 use super::assemble::{copy_spool, write_hashed};
-use super::{Filed, MISMATCH_REPLACE_MS, Spool};
+use super::{Filed, Spool};
 use crate::catalog::uploads::{self, SlotRow, UploadRow};
 use crate::error::{Error, Kind, Result};
 use crate::files::V0Chunk;
@@ -20,9 +20,10 @@ impl Shared {
         let slot = chunk.chunk_id;
         if let Some(before) = self.v0_slot(&row.id, slot).await? {
             if before.sha256 == sha256 && before.size == spool.len() {
+                self.v0_heard(row).await?;
                 return Ok(Filed::Known);
             }
-            self.v0_replace(row, slot, before).await?;
+            self.v0_replace(row, before).await?;
         }
         let last = chunk.total - 1;
         if slot < last && row.slot_bytes.is_none() && !spool.is_empty() {
@@ -87,35 +88,26 @@ impl Shared {
         Ok(slots.into_iter().find(|s| s.slot == slot))
     }
 
-    /// A chunk comes again with other bytes: its row goes before its bytes are touched. When it is the
-    /// first chunk, the source has changed (v0 clients always restart at 0): older chunks go too.
-    async fn v0_replace(&self, row: &UploadRow, slot: u32, before: SlotRow) -> Result<()> {
-        let mut doomed = vec![before];
-        if slot == 0 {
-            let horizon = self.clock.now_ms() - MISMATCH_REPLACE_MS;
-            self.each_slot(&row.id, |s| {
-                if s.slot != 0 && s.at_ms < horizon {
-                    doomed.push(s.clone());
-                }
+    /// A chunk that is there came again: the upload is alive.
+    async fn v0_heard(&self, row: &UploadRow) -> Result<()> {
+        let args = (row.id.clone(), self.clock.now_ms());
+        self.db
+            .write("v0 chunk again", args, |tx, (id, now_ms)| {
+                Box::pin(uploads::touch(tx, id, *now_ms))
+            })
+            .await
+            .map(drop)
+    }
+
+    /// A chunk comes again with other bytes: its row goes before its bytes are touched.
+    async fn v0_replace(&self, row: &UploadRow, before: SlotRow) -> Result<()> {
+        let args = (row.id.clone(), before.slot);
+        self.db
+            .write("v0 chunk replaced", args, |tx, (id, slot)| {
+                Box::pin(uploads::remove_slot(tx, id, *slot))
             })
             .await?;
-        }
-        let slots: Vec<u32> = doomed.iter().map(|s| s.slot).collect();
-        self.db
-            .write(
-                "v0 chunks replaced",
-                (row.id.clone(), slots),
-                |tx, (id, slots)| {
-                    Box::pin(async move {
-                        for slot in slots {
-                            uploads::remove_slot(tx, id, *slot).await?;
-                        }
-                        Ok::<_, Error>(())
-                    })
-                },
-            )
-            .await?;
-        for key in doomed.iter().filter_map(|s| s.aside.as_ref()) {
+        if let Some(key) = &before.aside {
             self.forget_draft(key).await;
         }
         Ok(())

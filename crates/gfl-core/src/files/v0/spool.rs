@@ -21,6 +21,7 @@ pub struct Spool {
     draft: Option<Arc<dyn Draft>>,
     /// There may be a draft that is nobody else's.
     mine: bool,
+    begun_ms: i64,
     len: u64,
     sha: Sha256,
     groups: GroupCollector,
@@ -43,13 +44,14 @@ impl Drop for Spool {
 }
 
 impl Spool {
-    pub(super) fn new(store: Arc<dyn Store>, key: Key) -> Spool {
+    pub(super) fn new(store: Arc<dyn Store>, key: Key, begun_ms: i64) -> Spool {
         Spool {
             store,
             key,
             buffer: BytesMut::new(),
             draft: None,
             mine: false,
+            begun_ms,
             len: 0,
             sha: Sha256::new(),
             groups: GroupCollector::new(0),
@@ -66,6 +68,11 @@ impl Spool {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// When its request began, unix ms.
+    pub(super) fn begun_ms(&self) -> i64 {
+        self.begun_ms
     }
 
     /// Bytes so far.

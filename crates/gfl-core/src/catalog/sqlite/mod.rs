@@ -1,8 +1,6 @@
 //! SQLite behind the SQL door: one writer thread with group commit, a few reader threads.
 //!
-//! - *Writes.* When idle a job goes through at once; what arrives while a commit waits for the
-//!   disk forms the next group: one BEGIN, a SAVEPOINT per job, one COMMIT, and only then the
-//!   answers. A failing or panicking job loses its own savepoint and nothing else.
+//! - *Writes*: see `writer`.
 //! - *Reads.* Own threads, neither the runtime's workers (a cold page would stall every
 //!   connection on them) nor its blocking pool (file syncs may hold all of it for seconds).
 //!
@@ -10,11 +8,14 @@
 //! pending, it awaited something foreign. A queued job runs even if its caller has gone.
 //! The only file that names rusqlite. Must not know tables.
 
+mod writer;
+
+pub(super) use writer::SETTLE;
+
 use std::fs::OpenOptions;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -25,10 +26,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement, ffi};
 use tokio::sync::{mpsc, oneshot};
 
 use super::door::{self, Counters, DbError, DbErrorKind, Mode, ROWS_MAX, SyncMode, Tx, Work};
+use super::error::Whose;
 use super::value::Value;
+use crate::ballast::Ballast;
+use writer::Writer;
 
-/// Jobs in one commit. More would let the first of them wait too long.
-const GROUP_JOBS_MAX: usize = 256;
 /// Jobs waiting for the writer, and for the readers; callers beyond it wait for room.
 const QUEUE_JOBS_MAX: usize = 1024;
 const READER_THREADS: usize = 4;
@@ -70,21 +72,29 @@ impl Sqlite {
         path: &Path,
         sync: SyncMode,
         counters: Arc<Counters>,
+        ballast: Option<Arc<Ballast>>,
     ) -> Result<Sqlite, DbError> {
         let path = path.to_owned();
-        tokio::task::spawn_blocking(move || Self::start(&path, sync, counters))
+        tokio::task::spawn_blocking(move || Self::start(&path, sync, counters, ballast))
             .await
             .map_err(|_| DbError::internal("opening the database panicked"))?
     }
 
-    fn start(path: &Path, sync: SyncMode, counters: Arc<Counters>) -> Result<Sqlite, DbError> {
-        create(path)?;
-        let writer = connect_writer(path, sync)?;
+    fn start(
+        path: &Path,
+        sync: SyncMode,
+        counters: Arc<Counters>,
+        ballast: Option<Arc<Ballast>>,
+    ) -> Result<Sqlite, DbError> {
+        let connect_now = || create(path).and_then(|()| connect_writer(path, sync));
+        let writer = match connect_now() {
+            Err(error) if ballast.as_ref().is_some_and(|b| gives_room(b, &error)) => connect_now(),
+            done => done,
+        }?;
+        let writer = Writer::new(writer, counters, ballast);
         let (write, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let mut threads = Threads {
-            writer: Some(spawn("gfl-sql-write", move || {
-                write_loop(writer, jobs, &counters)
-            })?),
+            writer: Some(spawn("gfl-sql-write", move || writer.run(jobs))?),
             readers: Vec::with_capacity(READER_THREADS),
         };
         let (read, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
@@ -116,7 +126,13 @@ impl Sqlite {
             .await
             .map_err(|_| closed(name))?;
         drop(queue); // Or the threads would not end before the last answer is fetched.
-        answer.await.unwrap_or_else(|_| Err(closed(name)))
+        answer.await.unwrap_or_else(|_| match mode {
+            Mode::Read => Err(closed(name)),
+            // The writer is gone, and whether it had come to the commit nobody knows.
+            Mode::Write | Mode::Migrate => {
+                Err(DbError::in_doubt(&closed(name), Whose::Nobodys).named(name))
+            }
+        })
     }
 
     fn queue(&self, mode: Mode) -> Option<mpsc::Sender<Job>> {
@@ -169,76 +185,7 @@ fn closed(name: &'static str) -> DbError {
     DbError::new(DbErrorKind::Unavailable, "the database is closed").named(name)
 }
 
-// --- the writer ---
-
-fn write_loop(mut conn: Connection, mut jobs: mpsc::Receiver<Job>, counters: &Counters) {
-    let mut group = Vec::with_capacity(GROUP_JOBS_MAX);
-    while jobs.blocking_recv_many(&mut group, GROUP_JOBS_MAX) > 0 {
-        while !group.is_empty() {
-            run_group(&mut conn, &mut group, counters);
-        }
-    }
-    if let Err(error) = conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)") {
-        // Nothing is lost: the next start reads the WAL.
-        tracing::warn!(%error, "could not fold the write-ahead log into the database");
-    }
-}
-
-/// Runs, commits and answers jobs from the front of `group`. All of them, unless one took the
-/// whole transaction down (disk full, I/O error); the rest then gets a transaction of its own.
-fn run_group(conn: &mut Connection, group: &mut Vec<Job>, counters: &Counters) {
-    let mut answers = Vec::with_capacity(group.len());
-    let committed = match run(conn, "BEGIN IMMEDIATE") {
-        Ok(()) => run_jobs(conn, group, &mut answers).and_then(|()| run(conn, "COMMIT")),
-        Err(error) => {
-            answers.resize_with(group.len(), || Ok(()));
-            Err(error)
-        }
-    };
-    if committed.is_ok() {
-        counters.commits.fetch_add(1, Ordering::Relaxed);
-    } else if !conn.is_autocommit()
-        && let Err(error) = run(conn, "ROLLBACK")
-    {
-        tracing::error!(%error, "could not roll back");
-    }
-    for (job, answer) in group.drain(..answers.len()).zip(answers) {
-        // Even a job that failed by itself gets the commit's error: it may have decided on what a
-        // neighbour had written and what is now gone.
-        let answer = match &committed {
-            Ok(()) => answer,
-            Err(error) => Err(error.clone().named(job.name)),
-        };
-        // The caller may be gone; its transaction stands all the same.
-        let _ = job.reply.send(answer);
-    }
-}
-
-/// Pushes one answer for each job it ran. An error means that the transaction is lost.
-fn run_jobs(
-    conn: &mut Connection,
-    group: &mut [Job],
-    answers: &mut Vec<Result<(), DbError>>,
-) -> Result<(), DbError> {
-    for job in group {
-        answers.push(Ok(()));
-        run(conn, "SAVEPOINT job")?;
-        let verdict = drive(conn, job.name, &mut *job.work);
-        if conn.is_autocommit() {
-            // SQLite itself rolled everything back, whatever the body made of it.
-            let lost = || DbError::internal("the transaction ended early");
-            return Err(verdict.failed.unwrap_or_else(lost));
-        }
-        if !verdict.keep() {
-            run(conn, "ROLLBACK TO job")?;
-        }
-        run(conn, "RELEASE job")?;
-        if let Some(answer) = answers.last_mut() {
-            *answer = verdict.answer();
-        }
-    }
-    Ok(())
-}
+// --- one transaction ---
 
 /// How a body ended.
 struct Verdict {
@@ -472,6 +419,17 @@ fn connect(path: &Path, access: OpenFlags, cache_kib: usize) -> Result<Connectio
 }
 
 // --- errors ---
+
+/// Whether an error came of a full disk and the ballast was let go for it, so that the same may succeed now.
+fn gives_room(ballast: &Ballast, error: &DbError) -> bool {
+    let full = match error.kind {
+        DbErrorKind::Full => true,
+        // Not every step that finds no room says so.
+        DbErrorKind::Io => ballast.disk_is_full(),
+        _ => false,
+    };
+    full && ballast.release()
+}
 
 fn failed(error: rusqlite::Error) -> DbError {
     let kind = match &error {

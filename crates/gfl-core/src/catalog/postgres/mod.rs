@@ -8,6 +8,8 @@
 //! - *Migrations* are READ COMMITTED behind an advisory lock: a stricter level would take its
 //!   snapshot before it waits for the lock, and miss what the other node did meanwhile.
 //!
+//! - *A lost answer to COMMIT*: see `lost`.
+//!
 //! A transaction runs in a task of its own, so that here, too, it ends on its own terms when the
 //! caller has gone. The only file that names tokio_postgres and deadpool. Must not know tables.
 
@@ -26,8 +28,12 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Config, Error, IsolationLevel, NoTls, Row};
 
+mod lost;
+
 use super::door::{self, Counters, DbError, DbErrorKind, Mode, ROWS_MAX, Tx, Work};
+use super::error::Whose;
 use super::value::Value;
+use lost::own_id;
 
 const RETRY_ATTEMPTS_MAX: u32 = 40;
 const RETRY_DELAY_MS_MAX: u64 = 50;
@@ -57,6 +63,8 @@ enum Attempt {
     Done(Result<(), DbError>),
     /// Nothing was committed; the same may succeed now.
     Again(DbError),
+    /// The answer to the commit of this transaction was lost.
+    Lost(i64, DbError),
 }
 
 impl Postgres {
@@ -117,10 +125,15 @@ impl Postgres {
                 Err(DbError::internal("the transaction panicked").named(name))
             }
             Err(_) => {
-                let message = "the program is ending";
-                Err(DbError::new(DbErrorKind::Unavailable, message).named(name))
+                let ending = DbError::new(DbErrorKind::Unavailable, "the program is ending");
+                Err(DbError::in_doubt(&ending, Whose::Nobodys).named(name))
             }
         }
+    }
+
+    /// See [`door::Db::outcome`].
+    pub(super) async fn outcome(&self, id: i64) -> Result<bool, DbError> {
+        self.0.outcome(id).await
     }
 
     /// Waits for what is running; what came later finds the pool closed.
@@ -143,6 +156,12 @@ impl Shared {
             let error = match self.attempt(mode, name, work).await {
                 Attempt::Done(result) => return result,
                 Attempt::Again(error) => error,
+                // The connection is given back by now: who asks needs one.
+                Attempt::Lost(id, error) => match self.outcome_in_time(id).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => error,
+                    Err(_) => return Err(DbError::in_doubt(&error, Whose::Postgres(id))),
+                },
             };
             if attempt == RETRY_ATTEMPTS_MAX {
                 let message = format!("gave up after {attempt} attempts: {}", error.message);
@@ -195,20 +214,20 @@ impl Shared {
     }
 
     async fn commit(&self, mode: Mode, transaction: Transaction<'_>) -> Attempt {
-        match transaction.commit().await {
-            Ok(()) => {
+        let id = match own_id(mode, &transaction).await {
+            Ok(id) => id,
+            Err(error) => return Attempt::failed(failed(&error)),
+        };
+        match (transaction.commit().await, id) {
+            (Ok(()), _) => {
                 if mode != Mode::Read {
                     self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 }
                 Attempt::Done(Ok(()))
             }
-            Err(error) if is_collision(&error) => Attempt::Again(failed(&error)),
             // It may be committed: running the body again could do everything twice.
-            Err(error) => {
-                let mut error = failed(&error);
-                error.message = format!("the outcome of the commit is unknown: {}", error.message);
-                Attempt::Done(Err(error))
-            }
+            (Err(error), Some(id)) if is_lost(&error) => Attempt::Lost(id, failed(&error)),
+            (Err(error), _) => Attempt::failed(failed(&error)),
         }
     }
 }
