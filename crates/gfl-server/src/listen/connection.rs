@@ -124,9 +124,9 @@ async fn encrypted(
         }
     };
     if tls::is_h2(&stream) {
-        let phase = Phase::without_heads(Arc::clone(&client.slot));
-        let socket = Socket::new(stream, Arc::new(phase));
-        Box::pin(http2::serve(socket, client, &transport.shares)).await;
+        let phase = Arc::new(Phase::without_heads(Arc::clone(&client.slot)));
+        let socket = Socket::new(stream, Arc::clone(&phase));
+        Box::pin(http2::serve(socket, phase, client, &transport.shares)).await;
     } else {
         let phase = Arc::new(Phase::new(Arc::clone(&client.slot)));
         let socket = Socket::new(stream, Arc::clone(&phase));

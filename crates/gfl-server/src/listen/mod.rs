@@ -23,6 +23,7 @@ pub use streams::Shares;
 
 use crate::tls::Tls;
 use slots::Slot;
+use socket::Phase;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -118,8 +119,19 @@ async fn nothing_runs(slot: Arc<Slot>) {
     }
 }
 
+/// Resolves when no request has run for a while, and no rest of an answer was on its way either.
+async fn nothing_moves(slot: Arc<Slot>, phase: Arc<Phase>) {
+    loop {
+        let (ran, sent) = (slot.is_running(), phase.sent());
+        tokio::time::sleep(Duration::from_millis(VACATE_MS_MAX)).await;
+        if !ran && !slot.is_running() && phase.sent() == sent {
+            return;
+        }
+    }
+}
+
 /// Never, if there is nothing to wait for.
-async fn wait_for<F: Future<Output = ()>>(what: &mut Option<Pin<Box<F>>>) {
+async fn wait_for<F: Future<Output = ()> + ?Sized>(what: &mut Option<Pin<Box<F>>>) {
     match what {
         Some(what) => what.as_mut().await,
         None => std::future::pending().await,

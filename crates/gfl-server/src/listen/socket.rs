@@ -9,7 +9,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -43,6 +43,8 @@ pub(super) struct Phase {
     fresh: AtomicBool,
     /// The last answer left a body unread.
     unread: AtomicBool,
+    /// Bytes that the peer's side has taken.
+    sent: AtomicU64,
 }
 
 impl Phase {
@@ -54,6 +56,7 @@ impl Phase {
             heads: AtomicU32::new(0),
             fresh: AtomicBool::new(false),
             unread: AtomicBool::new(false),
+            sent: AtomicU64::new(0),
         }
     }
 
@@ -77,6 +80,11 @@ impl Phase {
     /// Nothing runs, and the next head has only begun.
     pub(super) fn is_in_head(&self) -> bool {
         self.partial.load(Ordering::Relaxed) && !self.slot.is_running()
+    }
+
+    /// Bytes that were taken from us since the beginning.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     pub(super) fn answered(&self, reusable: bool) {
@@ -136,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(bytes)) = written {
             self.taken.moved(bytes as u64);
+            self.phase.sent.fetch_add(bytes as u64, Ordering::Relaxed);
         }
         self.unless_stalled(cx, written)
     }
