@@ -45,8 +45,8 @@ Usage of gfl-server:
     \tstart, 1 if it would refuse to; nothing is made or changed
   -version
     \tprint the version and exit
-The server stops on SIGTERM, SIGINT and SIGHUP when running requests are done (30 s at most), at the second
-one at once.
+SIGTERM and SIGINT stop the server when running requests are done (server.drain_seconds at most), the second one
+at once. SIGHUP reads the configuration and the certificate again.
 ";
 
 /// The default of `-config`, relative to the current folder as in v0.1.

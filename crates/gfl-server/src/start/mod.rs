@@ -3,6 +3,7 @@
 //! [`Finding`]: `-check` tells them all, a start refuses those that are fatal with the same words.
 
 mod address;
+mod certificate;
 mod finding;
 mod folders;
 mod tokens;
@@ -337,7 +338,7 @@ impl Plan {
             (self.origin.storage_dir, &self.settings.storage_dir),
             (self.origin.meta_dir, &self.settings.meta_dir),
         );
-        found.extend(self.tls.look());
+        found.extend(certificate::look(self));
         found.extend(self.config_doubts());
         found.extend(tokens::look(self, reach));
         self.findings.extend(found);

@@ -1,13 +1,13 @@
 use super::*;
 
-fn args(config: &str) -> Args {
+pub(super) fn args(config: &str) -> Args {
     Args {
         config: config.into(),
         ..Args::default()
     }
 }
 
-fn found(server: &str) -> Found {
+pub(super) fn found(server: &str) -> Found {
     let (config, _) = Config::parse(&format!("{{\"server\":{server}}}")).unwrap();
     Found {
         config,

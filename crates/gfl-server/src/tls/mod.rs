@@ -33,7 +33,7 @@ const H2: &[u8] = b"h2";
 /// holds no more than this beside what its socket holds.
 const WRITE_BUF_BYTES: usize = 32 * 1024;
 /// Days before its end from which on a certificate is warned about …
-const EXPIRY_DAYS_WARNED: i64 = 14;
+pub(crate) const EXPIRY_DAYS_WARNED: i64 = 14;
 /// … so often.
 const EXPIRY_WARNED_EVERY: Duration = Duration::from_hours(24);
 
@@ -232,7 +232,7 @@ fn config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls:
 }
 
 /// Seconds since 1970. Certificates are dated; nothing else here asks for the time.
-fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()
