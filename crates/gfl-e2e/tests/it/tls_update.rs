@@ -16,8 +16,13 @@ const NEWER: &str = "9.10.0";
 
 /// A signed release in `dir`, and the key to check it with.
 fn release(dir: &Path) -> String {
-    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-    let sign = |bytes: &[u8]| key.sign(bytes).unwrap().try_into().unwrap();
+    let key = KeyPair::generate_for(&PKCS_ED25519).expect("the set-up works");
+    let sign = |bytes: &[u8]| {
+        key.sign(bytes)
+            .expect("the set-up works")
+            .try_into()
+            .expect("the set-up works")
+    };
     let manifest = Manifest {
         version: NEWER.into(),
         release_date: "2026-12-01".into(),
@@ -31,11 +36,11 @@ fn release(dir: &Path) -> String {
         comment_signature: [0; 64],
     };
     signature.comment_signature = sign(&signature.comment_message());
-    fs::write(dir.join("version.json"), text).unwrap();
-    fs::write(dir.join("version.json.minisig"), signature.to_text()).unwrap();
+    fs::write(dir.join("version.json"), text).expect("the set-up works");
+    fs::write(dir.join("version.json.minisig"), signature.to_text()).expect("the set-up works");
     let public = PublicKey {
         id: [1; 8],
-        key: key.der_bytes().try_into().unwrap(),
+        key: key.der_bytes().try_into().expect("the set-up works"),
     };
     public.to_text()
 }
@@ -49,11 +54,13 @@ struct Bed {
 
 impl Bed {
     fn new() -> Bed {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempfile::tempdir().expect("the set-up works");
         let key = release(dir.path());
         let pair = Pair::make(dir.path());
         let file = dir.path().join("version.json");
-        let setup = pair.setup().with("updates_file", file.to_str().unwrap());
+        let setup = pair
+            .setup()
+            .with("updates_file", file.to_str().expect("the set-up works"));
         let server = setup.start();
         Bed {
             server,
@@ -73,7 +80,7 @@ impl Bed {
             .env("GFL_UPDATE_URL", url)
             .env("SSL_CERT_FILE", authorities)
             .output()
-            .unwrap();
+            .expect("the set-up works");
         Output {
             code: output.status.code(),
             out: String::from_utf8_lossy(&output.stdout).into_owned(),
