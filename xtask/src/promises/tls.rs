@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use gfl_e2e::{Conn, Setup};
 
 const IDLE_CONNECTIONS: usize = 1000;
-/// Each connection has keys and buffers of its own, which makes it dearer than a plain one: 25 KB, beside the 15 MB
-/// that a server takes by itself, and a tenth more for handshakes. No more than what the server may take altogether.
+/// Each connection has keys and buffers of its own, which makes it dearer than a plain one: some 30 KB, beside what a
+/// server takes by itself. No more in all than the server may take in any case.
 const IDLE_MEGABYTES_MAX: f64 = MEGABYTES_MAX;
 
 /// The handshakes are part of it: a server that needs much for them needs it whenever many clients come at once.
