@@ -373,7 +373,7 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
         None => None,
     };
     let (Some(parent), Some(name)) = (parent, path.name()) else {
-        return Err(no_version(path));
+        return Err(no_version_of_its_own(tx, path).await?);
     };
     let row = match version {
         // A version of another path stays unreachable through this one, whatever the id.
@@ -381,9 +381,10 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
             .await?
             .filter(|row| row.parent == parent.id && row.name == name)
             .ok_or_else(|| no_version(path))?,
-        None => kept::last_deleted(tx, parent.id, name)
-            .await?
-            .ok_or_else(|| nothing_deleted(path))?,
+        None => match kept::last_deleted(tx, parent.id, name).await? {
+            Some(row) => row,
+            None => return Err(nothing_deleted(path)),
+        },
     };
     let version = if row.is_dir {
         None
@@ -393,10 +394,34 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
     Ok((row, version))
 }
 
+/// What was deleted with its folder is kept with it.
+async fn no_version_of_its_own(tx: &mut Tx<'_>, path: &FilePath) -> Result<Error> {
+    let mut at = path.parent();
+    while let Some(dir) = at {
+        at = dir.parent();
+        let Some(above) = &at else { break };
+        let (Some(parent), Some(name)) = (entries::find(tx, above).await?, dir.name()) else {
+            continue;
+        };
+        let kept = kept::last_deleted(tx, parent.id, name).await?;
+        return Ok(match kept.filter(|row| row.is_dir) {
+            Some(_) => Error::new(
+                Kind::NotFound,
+                format!("{path}: was deleted together with {dir}; restore that one"),
+            ),
+            None => no_version(path),
+        });
+    }
+    Ok(no_version(path))
+}
+
 fn nothing_deleted(path: &FilePath) -> Error {
     Error::new(
         Kind::NotFound,
-        format!("{path}: nothing deleted is kept for it; name a version to restore another"),
+        format!(
+            "{path}: nothing deleted is kept for it; name a version to restore another (what is kept goes after \
+             undo_days, and earlier on a disk that is nearly full)"
+        ),
     )
 }
 

@@ -126,8 +126,9 @@ async fn begin(call: Call, caller: Caller) -> Outcome {
 /// `Upload-Length`: absent is fine, malformed is not.
 fn length(call: &Call) -> Outcome<Option<u64>> {
     let parse = |text: String| {
-        parse_integer(&text)
-            .ok_or_else(|| Failure::invalid("Upload-Length is not a number of bytes"))
+        parse_integer(&text).ok_or_else(|| {
+            Failure::invalid("Upload-Length is not a number of bytes of up to 15 digits")
+        })
     };
     call.header(UPLOAD_LENGTH).map(parse).transpose()
 }
