@@ -6,6 +6,7 @@ mod latency;
 mod memory;
 mod ready;
 mod sizes;
+mod tls;
 
 use crate::table::Table;
 use crate::tools;
@@ -56,16 +57,17 @@ const ROOM_BYTES: u64 = 16 << 30;
 
 /// Measures all, or those named.
 pub(crate) fn run(only: &[String]) -> Result<()> {
-    let all: [Promise; 6] = [
+    let all: [Promise; 7] = [
         ("sizes", sizes::measure),
         ("memory", memory::measure),
+        ("tls", tls::measure),
         ("ready", ready::measure),
         ("health", latency::measure),
         ("attacks", attacks::measure),
         ("large", large::measure),
     ];
     if let Some(unknown) = only.iter().find(|o| !all.iter().any(|(name, _)| name == o)) {
-        bail!("{unknown}: unknown; there are sizes, memory, ready, health, attacks, large");
+        bail!("{unknown}: unknown; there are sizes, memory, tls, ready, health, attacks, large");
     }
     bins::set_folder(&tools::build("release")?);
     let mut table = Table::new(&["promise", "measured", "limit", ""]);

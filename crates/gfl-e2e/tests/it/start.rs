@@ -340,7 +340,7 @@ fn what_check_calls_an_error_is_refused_by_a_start() {
         (
             json!({"tls_cert": "c", "tls_key": "k"}),
             none(),
-            "server.tls_cert \"c\"",
+            "cannot read c, which server.tls_cert",
         ),
         (
             json!({"plain_http": "refuse"}),
