@@ -174,7 +174,8 @@ From then on no other one is accepted.
         summary: "find servers on this machine and in its networks",
         details: "\
 Asks for 0.9 s; servers of this version answer at once. Those of v0.1 cannot be asked: they announce themselves
-every 30 seconds. What is found is what somebody in the network says: it gets no token before `gfl config`.
+every 30 seconds. A server that listens on loopback only announces itself only if its server.discovery is true.
+What is found is what somebody in the network says: it gets no token before `gfl config`.
 
   --wait   listen for 32 s, to find servers of v0.1 too
   --json   one JSON object a line",

@@ -375,3 +375,12 @@ fn scripts_are_told_what_was_done() {
     );
     assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
 }
+
+#[test]
+fn who_finds_no_server_is_told_that_those_on_loopback_are_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = gfl(dir.path(), &["discover"]).expect(0);
+    let is_empty = output.out.contains("No GoFlux servers found");
+    let is_hinted = output.err.contains("`\"discovery\": true`");
+    assert_eq!(is_empty, is_hinted, "{output:?}");
+}
