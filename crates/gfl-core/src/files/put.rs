@@ -3,7 +3,7 @@
 use super::commit::Candidate;
 use super::shared::Shared;
 use super::{BodyStream, Committed, Expected, FileMeta, Put, precondition};
-use crate::auth::{Caller, Verb};
+use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::store::{Draft, Stamp};
@@ -73,9 +73,7 @@ impl Shared {
         if path.is_root() {
             return Err(Error::new(Kind::IsADirectory, "/: the root is a directory"));
         }
-        if caller.may(Verb::Create, path).is_err() {
-            caller.may(Verb::Overwrite, path)?;
-        }
+        caller.may_store(path)?;
         let _lock = self.locks.shared(path).await;
         let looked = self.look(path).await?;
         if matches!(looked, super::look::Looked::Dir { .. }) {
