@@ -49,9 +49,10 @@ themselves, those with the same content, which get their time and mode on the se
         details: "\
 <remote> is a file, a folder or a pattern (* ? [ ], quoted). <local> is a file, a folder, or - for stdout; without
 it the remote name is used in the current folder. A folder goes to <local> itself, or below it if <local> ends
-with /. Several words for <local> are one name, as in v0.1 (but no folder, pattern or stdout); behind -- each word is a name of
-its own, and the last one of several is the local folder.
-Nothing gets its name before all of it arrived and its hash is right; until then it is <local>.part.
+with /. Several words for <local> are one name, as in v0.1 (but no folder, pattern or stdout); behind -- each word
+is a name of its own, and the last one of several is the local folder.
+Nothing gets its name before all of it arrived and its hash is right; until then it is a hidden
+file beside it, .NAME.TAG.gfl-part.
 Run the same command again to continue an interrupted download. What is here already is not fetched again.
 
   --parallel N    connections for one large file (default 4)

@@ -6,18 +6,16 @@ use super::{Context, remote_path};
 use crate::exit::{Exit, Failed};
 use crate::local::dest::Place;
 use crate::local::{Source, read_exact_at};
-use crate::remote::{Error, Kind, V0};
+use crate::remote::{Answer, Error, Kind, V0};
 use crate::transfer::{Options, Stream};
 use crate::ui;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use gfl_api::{FilePath, glob};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const CHUNK_BYTES: u64 = crate::remote::V0_CHUNK_BYTES as u64;
-/// A v0.1 server tells no length; what it sends is written beside the file first.
-const PART: &str = ".part";
 
 /// Sends files. Of several, one that fails keeps no other back, unless nothing else can fare better.
 pub(super) async fn put(
@@ -269,7 +267,6 @@ async fn get_file(
                 return Ok(());
             }
             Err(error) => {
-                let _ = place.remove(PART);
                 let error = error.downcast::<Error>().with_context(failed)?;
                 v0.http()
                     .pause(&mut attempts, error)
@@ -285,8 +282,22 @@ async fn fetch(context: &Context, v0: &V0, remote: &str, place: &Place) -> Resul
     let told: Option<u64> = answer
         .header("content-length")
         .and_then(|text| text.parse().ok());
-    let mut file = place.open(PART)?;
-    file.set_len(0)?;
+    let temp = place.temp()?;
+    let len = receive(context, &mut answer, told, temp.file()).await?;
+    if !temp.publish(place)? {
+        bail!("somebody removed or replaced it while it was written");
+    }
+    place.sync_folder()?;
+    Ok(len)
+}
+
+/// A v0.1 server tells no hash: what can be compared is the length.
+async fn receive(
+    context: &Context,
+    answer: &mut Answer,
+    told: Option<u64>,
+    mut file: &File,
+) -> Result<u64> {
     let mut len = 0;
     while let Some(piece) = answer.piece().await? {
         tokio::task::block_in_place(|| file.write_all(&piece))?;
@@ -297,7 +308,5 @@ async fn fetch(context: &Context, v0: &V0, remote: &str, place: &Place) -> Resul
         return Err(Error::network("the answer was cut short").into());
     }
     file.sync_all()?;
-    place.publish(PART)?;
-    place.sync_folder()?;
     Ok(len)
 }

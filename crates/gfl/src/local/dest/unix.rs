@@ -59,15 +59,33 @@ impl Handle {
     }
 
     /// Opens a file for reading and writing.
-    pub(super) fn open(&self, name: &str, create: bool) -> io::Result<File> {
-        let mut flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        flags.set(OFlags::CREATE, create);
-        Ok(File::from(rustix::fs::openat(
-            &self.0,
-            name,
-            flags,
-            Mode::from_raw_mode(0o666),
-        )?))
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
+        self.open_as(name, OFlags::RDWR)
+    }
+
+    /// Opens a file for reading; its owner may also change its time and mode.
+    pub(super) fn open_to_read(&self, name: &str) -> io::Result<File> {
+        self.open_as(name, OFlags::RDONLY)
+    }
+
+    /// Makes a file where nothing is, for reading and writing.
+    pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
+        self.open_as(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn open_as(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        // A pipe nobody writes into must not keep us waiting.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mode = Mode::from_raw_mode(0o666);
+        Ok(File::from(rustix::fs::openat(&self.0, name, flags, mode)?))
+    }
+
+    /// The [`id_of`] what has a name.
+    pub(super) fn id(&self, name: &str) -> io::Result<Option<u64>> {
+        match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            other => Ok(Some(other?.st_ino)),
+        }
     }
 
     /// Renames inside the folder.
@@ -97,4 +115,9 @@ impl Handle {
         rustix::fs::sync();
         Ok(())
     }
+}
+
+/// What tells a file from all others in its folder as long as it is there.
+pub(super) fn id_of(file: &File) -> io::Result<u64> {
+    Ok(std::os::unix::fs::MetadataExt::ino(&file.metadata()?))
 }
