@@ -40,8 +40,13 @@ impl Shared {
         if let Some(len) = put.len {
             self.check_size(len, &put.path)?;
         }
+        let mut intake = Intake::new(body, self.budget.clone());
+        let first = intake.next().await?;
+        if let Some(broken) = intake.failure() {
+            return Err(broken);
+        }
         let key = Key::new(&*self.clock);
-        let staged = match self.stage(&key, &put, body).await {
+        let staged = match self.stage(&key, &put, first, intake).await {
             Ok(staged) => staged,
             Err(error) => {
                 self.forget_draft(&key).await;
@@ -112,9 +117,13 @@ impl Shared {
         }
     }
 
-    async fn stage(&self, key: &Key, put: &Put, body: BodyStream) -> Result<Staged> {
-        let mut intake = Intake::new(body, self.budget.clone());
-        let mut first = intake.next().await?;
+    async fn stage(
+        &self,
+        key: &Key,
+        put: &Put,
+        mut first: Option<Batch>,
+        mut intake: Intake,
+    ) -> Result<Staged> {
         let got = first.as_ref().map_or(0, |b| b.len as u64);
         let whole = first.is_none() || intake.ended() || put.len == Some(got);
         if whole && got <= GROUP_BYTES * 4 {

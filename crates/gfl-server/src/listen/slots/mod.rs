@@ -5,6 +5,7 @@
 //! place costs nobody a transfer; and only when it has had time to say what it wants, so that newcomers do not drive
 //! each other out in a crowd.
 
+use super::room::Room;
 use crate::limits::ConnectionLimits;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ pub struct Slots {
     state: Mutex<State>,
     /// A connection has ended, or waits for a request now.
     changed: Notify,
+    room: Room,
 }
 
 /// What has happened so far, for whoever watches the server.
@@ -334,6 +336,11 @@ impl Slot {
             member.active += 1;
         }
         Running(Arc::clone(self))
+    }
+
+    /// What all connections share.
+    pub(super) fn room(&self) -> &Room {
+        &self.slots.room
     }
 
     /// Whether a request runs.
