@@ -5,7 +5,7 @@ use super::doubt::Then;
 use super::finish::Fate;
 use super::look::{Looked, unserved};
 use super::put::file_mode;
-use super::read::no_version;
+use super::read::{no_version, no_version_of_its_own, nothing_deleted};
 use super::rows::{self, Before, DirRow};
 use super::settle::Reach;
 use super::shared::Shared;
@@ -392,37 +392,6 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
         versions::get(tx, &row.id).await?
     };
     Ok((row, version))
-}
-
-/// What was deleted with its folder is kept with it.
-async fn no_version_of_its_own(tx: &mut Tx<'_>, path: &FilePath) -> Result<Error> {
-    let mut at = path.parent();
-    while let Some(dir) = at {
-        at = dir.parent();
-        let Some(above) = &at else { break };
-        let (Some(parent), Some(name)) = (entries::find(tx, above).await?, dir.name()) else {
-            continue;
-        };
-        let kept = kept::last_deleted(tx, parent.id, name).await?;
-        return Ok(match kept.filter(|row| row.is_dir) {
-            Some(_) => Error::new(
-                Kind::NotFound,
-                format!("{path}: was deleted together with {dir}; restore that one"),
-            ),
-            None => no_version(path),
-        });
-    }
-    Ok(no_version(path))
-}
-
-fn nothing_deleted(path: &FilePath) -> Error {
-    Error::new(
-        Kind::NotFound,
-        format!(
-            "{path}: nothing deleted is kept for it; name a version to restore another (what is kept goes after \
-             undo_days, and earlier on a disk that is nearly full)"
-        ),
-    )
 }
 
 #[derive(Debug, Clone, Copy)]

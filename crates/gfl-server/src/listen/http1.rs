@@ -12,6 +12,7 @@ use crate::incoming::RequestBody;
 use crate::server::Server;
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper::{Request, Response};
@@ -152,7 +153,12 @@ impl Service<Request<Incoming>> for Handler {
                 // Others first: who sends a thousand requests at once must not be served before those who sent one.
                 tokio::task::yield_now().await;
             }
-            let (answer, reusable) = server.handle(peer, request).await;
+            let (mut answer, reusable) = server.handle(peer, request).await;
+            if phase.is_told() {
+                // Said before hyper is told: it answers a request that is whole at once.
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(CONNECTION, close);
+            }
             phase.answered(reusable);
             Ok(answer.map(|body| body.on_end(Box::new(|_, _| drop(turn)))))
         })

@@ -110,6 +110,11 @@ impl Phase {
         (turn, pipelined)
     }
 
+    /// Nothing more is served after what runs.
+    pub(super) fn is_told(&self) -> bool {
+        self.slot.is_told()
+    }
+
     /// Heads read so far.
     pub(super) fn heads(&self) -> u32 {
         self.heads.load(Ordering::Relaxed)

@@ -139,7 +139,7 @@ fn every_doubt_is_told_at_once() {
     );
     assert!(
         plan.describe()
-            .ends_with("errors: 3, warnings: 3; the server does not start\n")
+            .ends_with("errors: 3, warnings: 2; the server does not start\n")
     );
 }
 

@@ -23,6 +23,7 @@ use super::{
     BodyStream, Committed, Expected, FileMeta, Preconditions, Put, UploadState, V0Chunk, V0Status,
 };
 use crate::auth::Caller;
+use crate::catalog::slots;
 use crate::catalog::uploads::{self, Origin, SlotRow, UploadRow};
 use crate::error::{Error, Kind, Result};
 use crate::id::{Key, upload_id};
@@ -289,7 +290,7 @@ impl Shared {
             let slots = self
                 .db
                 .read("slots", (id.to_owned(), from), |tx, (id, from)| {
-                    Box::pin(uploads::slots(tx, id, *from, SLOTS_PER_STEP))
+                    Box::pin(slots::slots(tx, id, *from, SLOTS_PER_STEP))
                 })
                 .await?;
             let Some(last) = slots.last() else {

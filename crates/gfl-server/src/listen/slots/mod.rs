@@ -316,6 +316,11 @@ impl State {
 }
 
 impl Slot {
+    /// Whether the connection was told to go, in whatever way.
+    pub fn is_told(&self) -> bool {
+        self.told.heard() > Told::Stay
+    }
+
     /// Resolves when the connection is told more than `so_far`. One task at a time may wait for it.
     pub async fn told_more_than(&self, so_far: Told) -> Told {
         poll_fn(|cx| {
