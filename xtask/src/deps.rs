@@ -59,7 +59,7 @@ pub(crate) fn check() -> Result<()> {
         "--locked",
         "--workspace",
         "--target=all",
-        "--edges=all",
+        "--edges=normal,build,dev",
         "--prefix=none",
     ];
     wrong.extend(bans(&tools::output(&mut tools::cargo(&tree))?));

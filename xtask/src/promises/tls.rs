@@ -1,7 +1,7 @@
 //! What encryption costs in memory: many connections by TLS that do nothing at the moment.
 
-use super::{MEGABYTES_MAX, Measured};
 use super::memory::{ask, megabytes, raise_limit};
+use super::{MEGABYTES_MAX, Measured};
 use anyhow::{Context, Result};
 use gfl_e2e::{Conn, Setup};
 
