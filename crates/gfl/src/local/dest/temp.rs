@@ -78,6 +78,18 @@ impl Place {
         }
     }
 
+    /// As [`Place::temp_create`], or an empty file that has such a name: what a program leaves that is killed before it
+    /// wrote anything, and nothing that anybody could miss.
+    pub(crate) fn temp_claim(&self, tag: &str, what: Use) -> io::Result<Option<Temp>> {
+        match self.temp_create(tag, what)? {
+            Some(temp) => Ok(Some(temp)),
+            None => match self.temp_existing(tag, what)? {
+                Some(temp) if temp.is_empty()? => Ok(Some(temp)),
+                _ => Ok(None),
+            },
+        }
+    }
+
     fn temp_of(&self, name: String, file: File) -> io::Result<Temp> {
         Ok(Temp {
             folder: Arc::clone(&self.folder),
@@ -98,6 +110,11 @@ impl Temp {
     /// What tells it from every other file in its folder as long as it is there.
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Whether nothing was written yet.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() == 0)
     }
 
     /// Whether its name still is its own.
@@ -247,6 +264,11 @@ mod tests {
         let again = place.temp_existing(&tag, Use::Part).unwrap().unwrap();
         assert_eq!(first.id(), again.id());
         assert!(place.temp_existing(&tag, Use::Note).unwrap().is_none());
+        // Unless nothing is in it: then a program died over it.
+        let claimed = place.temp_claim(&tag, Use::Part).unwrap().unwrap();
+        assert_eq!(first.id(), claimed.id());
+        first.file().as_ref().write_all(b"x").unwrap();
+        assert!(place.temp_claim(&tag, Use::Part).unwrap().is_none());
         assert!(first.publish(&place).unwrap());
         assert!(!again.publish(&place).unwrap(), "it has its name already");
         drop((place.temp().unwrap(), first, again));
