@@ -215,7 +215,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     // Far more than a pipe holds.
     let long = "x".repeat(4_000);
     for n in 0..100 {
-        let answer = http.get(&format!("/v1/files/{n}{long}"));
+        let answer = http.get(format!("/v1/files/{n}{long}"));
         assert!(answer.status >= 400, "{}", answer.status);
     }
     // Somebody reads again: what is missing is told, in front of the next line.
