@@ -222,6 +222,7 @@ async fn file(
         transfer.tell_unverified(path);
     }
     let how = match done.b3.to_string().get(..8) {
+        _ if done.is_updated => "updated time and mode".to_owned(),
         _ if done.is_unchanged => "unchanged".to_owned(),
         _ if !done.is_verified => "not verified".to_owned(),
         Some(checksum) if done.size < CHUNK_BYTES => format!("checksum: {checksum}"),

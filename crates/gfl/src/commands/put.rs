@@ -190,6 +190,7 @@ async fn send_file(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
             (done.size, how.unwrap_or_else(|| "verified".to_owned()))
         }
         Sent::Unchanged(size) => (size, "unchanged".to_owned()),
+        Sent::Updated(size) => (size, "updated time and mode".to_owned()),
         Sent::Existing => {
             transfer.ui.line(format_args!(
                 "{prefix}Skipped: {name} → {remote} (exists on the server)"

@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) resumed_bytes: AtomicU64,
     /// Files left alone because the other side has the same.
     pub(crate) unchanged: AtomicU64,
+    /// Files that the other side has, and that got their time and mode.
+    pub(crate) updated: AtomicU64,
     /// Files left alone because something is there that was not to be touched.
     pub(crate) existing: AtomicU64,
     /// What is neither file nor folder, and was not sent.
@@ -48,6 +50,7 @@ impl Default for Tally {
             resent_bytes: AtomicU64::default(),
             resumed_bytes: AtomicU64::default(),
             unchanged: AtomicU64::default(),
+            updated: AtomicU64::default(),
             existing: AtomicU64::default(),
             left_out: AtomicU64::default(),
             unverified: AtomicU64::default(),
@@ -79,6 +82,11 @@ impl Tally {
     /// Files that the other side has.
     pub(crate) fn unchanged(&self, files: u64) {
         self.unchanged.fetch_add(files, Relaxed);
+    }
+
+    /// Files that the other side has, but for time and mode, which it has now.
+    pub(crate) fn updated(&self, files: u64) {
+        self.updated.fetch_add(files, Relaxed);
     }
 
     /// Files that were not to be replaced.
@@ -116,7 +124,7 @@ impl Tally {
 
     /// Files that are now on both sides.
     pub(crate) fn held(&self) -> u64 {
-        self.files.load(Relaxed) + self.unchanged.load(Relaxed)
+        self.files.load(Relaxed) + self.unchanged.load(Relaxed) + self.updated.load(Relaxed)
     }
 
     /// Whether anything came of it.
@@ -124,6 +132,7 @@ impl Tally {
         [
             &self.files,
             &self.unchanged,
+            &self.updated,
             &self.existing,
             &self.left_out,
             &self.failed,
@@ -150,6 +159,7 @@ impl Tally {
             "resumed_bytes": get(&self.resumed_bytes),
             "skipped": get(&self.unchanged) + get(&self.existing) + get(&self.left_out),
             "unchanged": get(&self.unchanged),
+            "updated": get(&self.updated),
             "existing": get(&self.existing),
             "left_out": get(&self.left_out),
             "unverified": get(&self.unverified),
@@ -184,6 +194,7 @@ impl Tally {
             }
         }
         for (count, before, what) in [
+            (&self.updated, "", "updated (time and mode)"),
             (&self.unchanged, "", "unchanged"),
             (&self.existing, "skipped ", "existing"),
             (&self.left_out, "", "left out"),

@@ -115,6 +115,15 @@ impl Ui {
         }
     }
 
+    /// As [`Ui::note_of_many`], of what may be wrong.
+    pub(crate) fn warn_of_many(&self, before: u64, text: impl Display) {
+        if self.voice.verbose || before < TOLD_OF_A_KIND_MAX {
+            self.warn(text);
+        } else if before == TOLD_OF_A_KIND_MAX {
+            self.warn("... and more like this; --verbose tells them all");
+        }
+    }
+
     /// Something that matters only to those who asked for details.
     pub(crate) fn detail(&self, text: impl Display) {
         if self.voice.verbose {
