@@ -130,7 +130,6 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         server.tokens_file = beside(&args.config, "tokens.json");
     }
     let mut findings = Vec::new();
-    findings.extend(ignored_arguments(args));
     let unknown_keys = unknown
         .iter()
         .map(|warning| Finding::warning(&args.config, "", warning.to_string()).without_value());
@@ -212,13 +211,6 @@ fn beside(file: &str, name: &str) -> String {
         .with_file_name(name)
         .to_string_lossy()
         .into_owned()
-}
-
-/// v0.1 ignored what follows the options, and so does this; but `gfl-server check` is no check.
-fn ignored_arguments(args: &Args) -> Option<Finding> {
-    let first = args.ignored.first()?;
-    let why = "is no option and is ignored, with all that follows it; options begin with a dash";
-    Some(Finding::warning("argument", first, why))
 }
 
 /// Values that are allowed and yet may not be meant.

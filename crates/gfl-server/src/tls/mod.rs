@@ -11,6 +11,7 @@ pub mod self_signed;
 pub use plan::{Source, TlsPlan};
 
 use crate::life::reload::Hook;
+use crate::start::absolute;
 use anyhow::{Context, Result};
 use gfl_api::certificate::day;
 use pair::{Pair, PairFiles};
@@ -120,7 +121,7 @@ impl Tls {
         };
         format!(
             "TLS certificate: {}, valid until {}\nTLS fingerprint (SHA-256): {}\n",
-            self.files.cert.display(),
+            absolute(&self.files.cert).display(),
             day(pair.validity.not_after_s),
             pair.fingerprint
         )
@@ -200,8 +201,9 @@ impl Upkeep {
         let Upkeep { tls, acme } = self;
         let warnings = async {
             loop {
-                tls.warn_of_expiry();
+                // At the start it is among the doubts about the settings.
                 tokio::time::sleep(EXPIRY_WARNED_EVERY).await;
+                tls.warn_of_expiry();
             }
         };
         match acme {

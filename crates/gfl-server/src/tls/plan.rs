@@ -5,7 +5,7 @@ use super::acme::Acme;
 use super::pair::PairFiles;
 use super::self_signed::SelfSigned;
 use super::{Tls, Upkeep, now_s};
-use crate::start::Finding;
+use crate::start::{Finding, absolute};
 use anyhow::Result;
 use gfl_api::certificate::day;
 use gfl_api::config::{CertificateSource, ConfigError, PlainHttp, TlsConfig};
@@ -131,7 +131,10 @@ impl TlsPlan {
                 None
             }
             Some(Source::Files(files)) => {
-                lines.push(("tls", format!("certificate {}", files.cert.display())));
+                lines.push((
+                    "tls",
+                    format!("certificate {}", absolute(&files.cert).display()),
+                ));
                 Some(files.clone())
             }
             Some(Source::SelfSigned(own)) => {

@@ -1,7 +1,7 @@
 //! put and get with a v0.1 server: whole files in chunks one after another, nothing resumed, nothing verified.
 
 use super::get::{NamedBy, followed};
-use super::put::Job;
+use super::sources::Job;
 use super::{Context, remote_path};
 use crate::exit::{Exit, Failed};
 use crate::local::dest::Place;
@@ -17,8 +17,13 @@ use std::path::{Path, PathBuf};
 
 const CHUNK_BYTES: u64 = crate::remote::V0_CHUNK_BYTES as u64;
 
-/// Sends files.
-pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job], options: Options) -> Result<()> {
+/// Sends files. Of several, one that fails keeps no other back, unless nothing else can fare better.
+pub(super) async fn put(
+    context: &Context,
+    v0: &V0,
+    jobs: &[Job],
+    options: Options,
+) -> Result<Exit> {
     if let Some(folder) = jobs.iter().find(|job| job.is_dir) {
         let message = format!(
             "{}: the server is GoFlux Lite v0.1 and gfl sends it files only",
@@ -32,20 +37,34 @@ pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job], options: Optio
         .ui
         .progress()
         .begin_bytes("uploading", jobs.iter().map(|job| job.size).sum());
+    let mut exit = Exit::Ok;
     for job in jobs {
-        let failed = || format!("upload of {} failed", job.local.display());
-        if options.no_clobber && is_there(v0, &job.remote).await.with_context(failed)? {
-            let (prefix, name) = (&job.prefix, job.local.display());
-            let text = format_args!(
-                "{prefix}Skipped: {name} → {} (exists on the server)",
-                job.remote
-            );
-            context.ui.line(text);
-        } else {
-            put_file(context, v0, job).await.with_context(failed)?;
+        let sent = put_job(context, v0, job, options).await;
+        let sent = sent.with_context(|| format!("upload of {} failed", job.local.display()));
+        match sent.map_err(|error| (Exit::of(&error), error)) {
+            Ok(()) => {}
+            Err((Exit::Auth | Exit::Network | Exit::Limit, error)) => return Err(error),
+            Err((_, error)) if jobs.len() == 1 => return Err(error),
+            Err((failed, error)) => {
+                context.ui.error(&error);
+                exit = exit.and(failed);
+            }
         }
     }
-    Ok(())
+    Ok(exit)
+}
+
+async fn put_job(context: &Context, v0: &V0, job: &Job, options: Options) -> Result<()> {
+    if options.no_clobber && is_there(v0, &job.remote).await? {
+        let (prefix, name) = (&job.prefix, job.local.display());
+        let text = format_args!(
+            "{prefix}Skipped: {name} → {} (exists on the server)",
+            job.remote
+        );
+        context.ui.line(text);
+        return Ok(());
+    }
+    put_file(context, v0, job).await
 }
 
 /// Whether the parent's listing has the name: such a server cannot be asked for one path.

@@ -32,11 +32,16 @@ pub(super) struct Noted {
 impl Pair {
     /// The files of an earlier run at the same place with what they say of themselves, or new ones.
     pub(super) fn of(place: &Place, content: &Content) -> io::Result<(Self, Option<Noted>)> {
+        // Without notes nobody could tell later that it is ours.
+        let is_noted = content.len >= NOTED_BYTES_MIN && content.etag.is_some();
         for tag in (0..TAGS).map(|n| place.tag(n)) {
             if let Some((pair, noted)) = Self::take_up(place, &tag)? {
                 return Ok((pair, Some(noted)));
             }
-            if let Some(pair) = Self::create(place, &tag, content)? {
+            if !is_noted {
+                break;
+            }
+            if let Some(pair) = Self::create(place, &tag)? {
                 return Ok((pair, None));
             }
         }
@@ -67,16 +72,16 @@ impl Pair {
         Ok(is_there.then_some((Self { part, note }, noted)))
     }
 
-    fn create(place: &Place, tag: &str, content: &Content) -> io::Result<Option<Self>> {
-        let Some(part) = place.temp_create(tag, Use::Part)? else {
+    fn create(place: &Place, tag: &str) -> io::Result<Option<Self>> {
+        let Some(part) = place.temp_claim(tag, Use::Part)? else {
             return Ok(None);
         };
         lock(part.file())?;
-        let is_noted = content.len >= NOTED_BYTES_MIN && content.etag.is_some();
-        let note = match is_noted {
-            true => place.temp_create(tag, Use::Note).ok().flatten(),
-            false => None,
-        };
+        // The other download may have begun to write before we held the lock.
+        if !part.is_empty()? || !part.is_there()? {
+            return Ok(None);
+        }
+        let note = place.temp_claim(tag, Use::Note).ok().flatten();
         Ok(Some(Self { part, note }))
     }
 

@@ -244,7 +244,7 @@ impl Transfer<'_> {
         }
         self.tally.settle();
         self.tally.fail(Exit::of(&error));
-        self.ui.warn(format_args!("{error:#}"));
+        self.ui.set_aside(&error);
         Ok(())
     }
 

@@ -79,6 +79,16 @@ impl Handle {
         options.open(self.path(name)?)
     }
 
+    /// A file without a name: there is none here.
+    pub(super) fn create_nameless(&self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
+
+    /// Gives a nameless file a name; there are none here.
+    pub(super) fn link(&self, _: &File, _: &str) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The [`id_of`] what has a name.
     pub(super) fn id(&self, name: &str) -> io::Result<Option<u64>> {
         match fs::symlink_metadata(self.path(name)?) {

@@ -34,18 +34,23 @@ pub(crate) struct Temp {
 }
 
 impl Place {
-    /// A new file beside the target, under a name that nobody can foresee. Gone when dropped, unless published.
+    /// A new file beside the target, without a name where there is such a thing, otherwise under one that nobody can
+    /// foresee. Gone when dropped, unless published.
     pub(crate) fn temp(&self) -> io::Result<Temp> {
+        match self.folder.handle.create_nameless()? {
+            Some(file) => self.temp_of(String::new(), file),
+            None => self.temp_named(),
+        }
+    }
+
+    fn temp_named(&self) -> io::Result<Temp> {
         for _ in 0..TRIES_MAX {
-            let mut random = [0; DIGITS / 2];
-            getrandom::fill(&mut random).map_err(io::Error::other)?;
-            let tag = format!("{:016x}", u64::from_le_bytes(random));
-            if let Some(mut temp) = self.temp_create(&tag, Use::Part)? {
+            if let Some(mut temp) = self.temp_create(&random_tag()?, Use::Part)? {
                 temp.is_fleeting = true;
                 return Ok(temp);
             }
         }
-        Err(io::Error::other("there is no free name beside it"))
+        Err(no_free_name())
     }
 
     /// The `n`th tag for what is to be found again later, one for each target.
@@ -73,6 +78,18 @@ impl Place {
         }
     }
 
+    /// As [`Place::temp_create`], or an empty file that has such a name: what a program leaves that is killed before it
+    /// wrote anything, and nothing that anybody could miss.
+    pub(crate) fn temp_claim(&self, tag: &str, what: Use) -> io::Result<Option<Temp>> {
+        match self.temp_create(tag, what)? {
+            Some(temp) => Ok(Some(temp)),
+            None => match self.temp_existing(tag, what)? {
+                Some(temp) if temp.is_empty()? => Ok(Some(temp)),
+                _ => Ok(None),
+            },
+        }
+    }
+
     fn temp_of(&self, name: String, file: File) -> io::Result<Temp> {
         Ok(Temp {
             folder: Arc::clone(&self.folder),
@@ -95,6 +112,11 @@ impl Temp {
         self.id
     }
 
+    /// Whether nothing was written yet.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() == 0)
+    }
+
     /// Whether its name still is its own.
     pub(crate) fn is_there(&self) -> io::Result<bool> {
         self.has(&self.name)
@@ -104,12 +126,36 @@ impl Temp {
     /// was done.
     pub(crate) fn publish(&self, place: &Place) -> io::Result<bool> {
         let _alone = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.name.is_empty() {
+            return self.publish_nameless(place);
+        }
         if !self.is_there()? {
             return Ok(false);
         }
         self.folder.handle.rename(&self.name, &place.name)?;
         // Another program may have come between the look and the renaming.
         self.has(&place.name)
+    }
+
+    /// A name that is free is taken; for one that is not, another is needed for a moment.
+    fn publish_nameless(&self, place: &Place) -> io::Result<bool> {
+        let handle = &self.folder.handle;
+        if handle.link(&self.file, &place.name)? {
+            return self.has(&place.name);
+        }
+        for _ in 0..TRIES_MAX {
+            let name = temp_name(&place.name, &random_tag()?, Use::Part);
+            if handle.link(&self.file, &name)? {
+                return match handle.rename(&name, &place.name) {
+                    Ok(()) => self.has(&place.name),
+                    Err(error) => {
+                        let _ = handle.remove(&name);
+                        Err(error)
+                    }
+                };
+            }
+        }
+        Err(no_free_name())
     }
 
     /// Removes it, but nothing that has its name meanwhile.
@@ -126,6 +172,9 @@ impl Temp {
 
     /// Whether a name is this file's. Both are asked now: not every file system keeps its numbers.
     fn has(&self, name: &str) -> io::Result<bool> {
+        if name.is_empty() {
+            return Ok(false);
+        }
         Ok(self.folder.handle.id(name)? == Some(super::id_of(&self.file)?))
     }
 }
@@ -136,6 +185,16 @@ impl Drop for Temp {
             let _ = self.remove();
         }
     }
+}
+
+fn random_tag() -> io::Result<String> {
+    let mut random = [0; DIGITS / 2];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    Ok(format!("{:016x}", u64::from_le_bytes(random)))
+}
+
+fn no_free_name() -> io::Error {
+    io::Error::other("there is no free name beside it")
 }
 
 /// `.NAME.TAG.gfl-part`, as much of the name as there is room for. The tag keeps targets apart, the name is for people.
@@ -165,7 +224,7 @@ mod tests {
     fn a_name_that_went_to_another_file_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::named(&dir.path().join("f")).unwrap();
-        let temp = place.temp().unwrap();
+        let temp = place.temp_named().unwrap();
         temp.file().as_ref().write_all(b"ours").unwrap();
         let name = dir.path().join(names(dir.path()).remove(0));
         fs::write(dir.path().join("other"), "theirs").unwrap();
@@ -174,6 +233,25 @@ mod tests {
         temp.remove().unwrap();
         assert_eq!(fs::read(&name).unwrap(), b"theirs");
         assert!(!dir.path().join("f").exists());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_has_no_name_leaves_nothing_and_takes_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::named(&dir.path().join("f")).unwrap();
+        for content in ["new", "newer"] {
+            let temp = place.temp().unwrap();
+            temp.file().as_ref().write_all(content.as_bytes()).unwrap();
+            // What a program that is killed leaves behind.
+            assert_eq!(names(dir.path()).len(), usize::from(content == "newer"));
+            assert!(temp.publish(&place).unwrap());
+            assert_eq!(names(dir.path()), ["f"]);
+            let there = fs::read_to_string(dir.path().join("f")).unwrap();
+            assert_eq!(there, content);
+        }
+        drop(place.temp().unwrap());
+        assert_eq!(names(dir.path()), ["f"]);
     }
 
     #[test]
@@ -186,6 +264,11 @@ mod tests {
         let again = place.temp_existing(&tag, Use::Part).unwrap().unwrap();
         assert_eq!(first.id(), again.id());
         assert!(place.temp_existing(&tag, Use::Note).unwrap().is_none());
+        // Unless nothing is in it: then a program died over it.
+        let claimed = place.temp_claim(&tag, Use::Part).unwrap().unwrap();
+        assert_eq!(first.id(), claimed.id());
+        first.file().as_ref().write_all(b"x").unwrap();
+        assert!(place.temp_claim(&tag, Use::Part).unwrap().is_none());
         assert!(first.publish(&place).unwrap());
         assert!(!again.publish(&place).unwrap(), "it has its name already");
         drop((place.temp().unwrap(), first, again));
