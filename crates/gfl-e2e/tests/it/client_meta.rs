@@ -7,11 +7,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 fn mode(path: impl AsRef<Path>) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    fs::metadata(path)
+        .expect("it is there")
+        .permissions()
+        .mode()
+        & 0o7777
 }
 
 fn set_mode(path: impl AsRef<Path>, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
 }
 
 #[test]
@@ -46,6 +50,24 @@ fn folders_keep_their_modes_and_times_both_ways() {
     set_mode(gfl.local("dm/empty"), 0o700);
     gfl.run(&["put", "dm/", "dm"]).expect(0);
     assert_eq!(mode(server.data().join("dm/empty")), 0o700);
+}
+
+#[test]
+fn folders_that_are_right_are_left_alone() {
+    let mut server = Server::start();
+    let gfl = Gfl::new(&server);
+    for dir in ["d/one", "d/two/three"] {
+        fs::create_dir_all(gfl.local(dir)).unwrap();
+    }
+    fs::write(gfl.local("d/one/f"), "x").unwrap();
+    for _ in 0..2 {
+        gfl.run(&["put", "d/", "d"]).expect(0);
+    }
+    // What is logged after its answer is in the log by then.
+    assert!(server.stop());
+    let log = server.log();
+    let changes = log.matches("method=PATCH").count();
+    assert_eq!(changes, 4, "the first run made four folders: {log}");
 }
 
 #[test]

@@ -48,6 +48,9 @@ impl Transfer<'_> {
     /// Gives folders on the server their time and mode. That they have their content counts for more: what fails is
     /// told and is no failure.
     pub(super) async fn finish_remote(&self, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.ui.progress().say("times and modes of folders");
+        }
         let setting = |(path, meta): Change| async move {
             let failed = self.v1.set_meta(&path, meta).await.err();
             failed.map(|error| (path.clone(), error.naming(&path)))
