@@ -252,7 +252,8 @@ fn all() -> String {
   -config FILE    settings to use instead of the usual ones
   --server ADDR   server to use instead of the configured one
   --fingerprint HEX  accept only the certificate with this SHA-256 fingerprint
-  --retries N     tries without any progress before giving up (default 8, short commands 3)
+  --retries N     tries without any progress before giving up. Without this: 8 (short commands 3), and for a
+                  server that was there and is gone, 5 minutes
   --timeout S     seconds without a byte before a connection counts as dead (default 30)
   --json          results as JSON on stdout, errors and warnings as JSON on stderr, one object a line
   -q, --quiet     only warnings and errors

@@ -52,6 +52,12 @@ pub(crate) fn rough_span(time: Duration) -> String {
     }
 }
 
+/// A time that runs off: `4:32`.
+pub(crate) fn countdown(time: Duration) -> String {
+    let seconds = time.as_millis().div_ceil(1000);
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
 /// Columns that a text takes on a terminal, never too few: letters outside of the west may take two.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
