@@ -26,6 +26,7 @@ use crate::ui::Ui;
 use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::certificate::Fingerprint;
+use gfl_api::path::PathError;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -255,9 +256,21 @@ fn remote_path(text: &str) -> Result<(FilePath, bool)> {
     Ok((path, is_folder))
 }
 
+/// As [`remote_path`], for what is to be made: where the name cannot be used, another one can.
+fn new_path(text: &str) -> Result<(FilePath, bool)> {
+    remote_path(text).map_err(|mut error| {
+        if let (Some(error), Err(PathError::Reserved(_))) =
+            (error.downcast_mut::<Error>(), FilePath::parse_v0(text))
+        {
+            error.set_hint(Error::ANOTHER_NAME);
+        }
+        error
+    })
+}
+
 /// The target of mv and cp: what ends in a slash gets the source's name added.
 fn target(from: &FilePath, to: &str) -> Result<FilePath> {
-    let (path, is_folder) = remote_path(to)?;
+    let (path, is_folder) = new_path(to)?;
     match from.name() {
         Some(name) if is_folder => Ok(path.join(name)?),
         _ => Ok(path),

@@ -213,6 +213,7 @@ impl Http {
     pub(crate) async fn send(&self, call: Call) -> Result<Answer> {
         let origin = self.pool.origin();
         let mut request = Request::new(call.body);
+        let makes_nothing = matches!(call.method, Method::GET | Method::HEAD | Method::DELETE);
         *request.method_mut() = call.method;
         *request.uri_mut() = format!("{}{}", origin.prefix, call.target)
             .parse()
@@ -233,6 +234,7 @@ impl Http {
             .send(request, call.patience.of(self.stall))
             .await?;
         let answer = match answer.head.status.as_u16() {
+            status @ 400.. if makes_nothing => Err(refusal(status, answer).await.of_reading()),
             status @ 400.. => Err(refusal(status, answer).await),
             _ => Ok(answer),
         };

@@ -56,6 +56,9 @@ pub(crate) struct Error {
 }
 
 impl Error {
+    /// For names that cannot be given to anything.
+    pub(crate) const ANOTHER_NAME: &'static str = "choose another name";
+
     /// An error without an answer.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
@@ -104,6 +107,12 @@ impl Error {
     /// Says what to do about it.
     pub(crate) fn set_hint(&mut self, hint: &'static str) {
         self.hint = Some(hint);
+    }
+
+    /// For requests that make nothing: no other name would help.
+    pub(crate) fn of_reading(mut self) -> Self {
+        self.hint = self.hint.filter(|hint| *hint != Self::ANOTHER_NAME);
+        self
     }
 
     /// Replaces what to do when something is there already, for requests that `--overwrite` does not help.
@@ -353,9 +362,7 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         }
         (_, Code::RateLimited) => "wait a little, or use fewer connections with `--parallel 1`",
         (_, Code::ReadOnlyStorage) => "the server takes no writes at the moment",
-        (_, Code::NameNotStorable | Code::ReservedPath | Code::InvalidPath) => {
-            "choose another name"
-        }
+        (_, Code::NameNotStorable | Code::ReservedPath | Code::InvalidPath) => Error::ANOTHER_NAME,
         _ => return None,
     })
 }

@@ -167,7 +167,7 @@ impl Tally {
         .to_string()
     }
 
-    /// The counters for people: `3 files, 1.2 GB in 4.2 s (300.0 MB/s), 5 unchanged`.
+    /// The counters for people: `3 files, 1.2 GiB in 4.2 s (300.0 MiB/s), 5 unchanged`.
     pub(crate) fn to_words(&self) -> String {
         self.words_after(self.began.elapsed())
     }
@@ -180,9 +180,10 @@ impl Tally {
             words::bytes(get(&self.bytes)),
             words::span(time),
         );
-        let moved = get(&self.moved_bytes);
-        if moved > 0 {
-            text.push_str(&format!(" ({})", words::rate(moved, time)));
+        // Of what was gained, not of what crossed the wire.
+        let gained = get(&self.bytes).saturating_sub(get(&self.resumed_bytes));
+        if gained > 0 {
+            text.push_str(&format!(" ({})", words::rate(gained, time)));
         }
         for (count, what) in [
             (&self.resumed_bytes, "were there already"),
@@ -215,19 +216,19 @@ mod tests {
     #[test]
     fn words_and_json() {
         let tally = Tally::default();
-        tally.done(3 << 20);
         assert_eq!(
             tally.words_after(Duration::from_secs(2)),
-            "1 file, 3.0 MB in 2.0 s",
+            "0 files, 0 B in 2.0 s",
             "no rate of nothing"
         );
-        tally.moved_bytes.store(2 << 20, Relaxed);
+        tally.done(3 << 20);
+        tally.moved_bytes.store(20 << 20, Relaxed);
         tally.resumed_bytes.store(1 << 20, Relaxed);
         tally.unchanged(4);
         tally.existing(2);
         assert_eq!(
             tally.words_after(Duration::from_secs(2)),
-            "1 file, 3.0 MB in 2.0 s (1.0 MB/s), 1.0 MB were there already, 4 unchanged, skipped 2 existing"
+            "1 file, 3.0 MiB in 2.0 s (1.0 MiB/s), 1.0 MiB were there already, 4 unchanged, skipped 2 existing"
         );
         let json: serde_json::Value = serde_json::from_str(&tally.to_json()).unwrap();
         assert_eq!(

@@ -311,13 +311,13 @@ mod tests {
 
     #[test]
     fn what_matters_least_goes_first() {
-        let numbers = "50%  512.0 MB/1.0 GB  100.0 MB/s  6 s left";
+        let numbers = "50%  512.0 MiB/1.0 GiB  100.0 MiB/s  6 s left";
         let full = format!("██████████░░░░░░░░░░   {numbers}  photo.jpg");
         assert_eq!(line("photo.jpg", &HALF, 80), full);
         let without_bar = format!(" {numbers}  photo.jpg");
         assert_eq!(line("photo.jpg", &HALF, 60), without_bar);
-        assert_eq!(line("photo.jpg", &HALF, 45), format!(" {numbers}"));
-        assert_eq!(line("photo.jpg", &HALF, 24), " 50%  512.0 MB/1.0 GB");
+        assert_eq!(line("photo.jpg", &HALF, 48), format!(" {numbers}"));
+        assert_eq!(line("photo.jpg", &HALF, 24), " 50%  512.0 MiB/1.0 GiB");
         assert_eq!(line("photo.jpg", &HALF, 6), " 50%");
     }
 
@@ -338,6 +338,6 @@ mod tests {
     #[test]
     fn nobody_knows_the_length_of_a_pipe() {
         let pipe = Numbers { total: 0, ..HALF };
-        assert_eq!(line("stdin", &pipe, 60), "512.0 MB  100.0 MB/s  stdin");
+        assert_eq!(line("stdin", &pipe, 60), "512.0 MiB  100.0 MiB/s  stdin");
     }
 }

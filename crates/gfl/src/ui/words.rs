@@ -133,10 +133,10 @@ mod tests {
         let cases = [
             (0, "0 B"),
             (1023, "1023 B"),
-            (1024, "1.0 KB"),
-            (1536, "1.5 KB"),
-            (10 << 20, "10.0 MB"),
-            (u64::MAX, "16.0 EB"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (10 << 20, "10.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
         ];
         for (count, want) in cases {
             assert_eq!(bytes(count), want);

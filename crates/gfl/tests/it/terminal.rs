@@ -119,7 +119,7 @@ fn fits(rows: u16) {
     stdin.write_all(&vec![1; 20 << 20]).unwrap();
     let mut seen = String::new();
     // The pipe stays open until the line was drawn with bytes in it.
-    read(&mut terminal, &mut seen, |seen| seen.contains("16.0 MB"));
+    read(&mut terminal, &mut seen, |seen| seen.contains("16.0 MiB"));
     let running = lines(&seen);
     drop(stdin);
     assert!(child.wait().unwrap().success());
@@ -136,7 +136,7 @@ fn fits(rows: u16) {
         .filter(|line| !line.trim().is_empty())
         .collect();
     assert!(
-        said.len() == 1 && said[0].starts_with("1 file, 20.0 MB in "),
+        said.len() == 1 && said[0].starts_with("1 file, 20.0 MiB in "),
         "{said:?}"
     );
 }
