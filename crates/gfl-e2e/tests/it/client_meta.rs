@@ -145,6 +145,26 @@ fn a_folder_in_the_way_is_found_before_anything_is_fetched() {
 }
 
 #[test]
+fn zeroes_take_no_room_here() {
+    let server = Server::start();
+    let gfl = Gfl::new(&server);
+    let mut disk = vec![0_u8; 40_000_000];
+    disk[..1_000_000].copy_from_slice(&data::bytes(3, 1_000_000));
+    disk[25_000_003] = 1;
+    // With a tag and parts side by side, and in one piece because the server has not hashed it.
+    fs::write(gfl.local("disk"), &disk).unwrap();
+    gfl.run(&["put", "disk", "disk"]).expect(0);
+    fs::write(server.data().join("by-hand"), &disk).unwrap();
+    for name in ["disk", "by-hand"] {
+        gfl.run(&["get", name, "here"]).expect(0);
+        assert!(fs::read(gfl.local("here")).unwrap() == disk, "{name}");
+        let room = fs::metadata(gfl.local("here")).unwrap().blocks() * 512;
+        assert!(room < 4_000_000, "{name}: {room} bytes on disk");
+        fs::remove_file(gfl.local("here")).unwrap();
+    }
+}
+
+#[test]
 fn names_that_programs_like_ours_use_belong_to_users() {
     let server = Server::start();
     let gfl = Gfl::new(&server);

@@ -4,6 +4,7 @@
 
 pub(crate) mod below;
 pub(crate) mod dest;
+pub(crate) mod holes;
 pub(crate) mod pieces;
 pub(crate) mod walk;
 

@@ -3,6 +3,7 @@
 //! A download belongs to one content, named by its entity tag. Every request demands that tag, so bytes of two
 //! contents never meet in one file: when it changes on the server, the download begins again.
 
+use super::pair::{NOTED_BYTES_MIN, Pair};
 use super::partial::{Content, Partial};
 use super::ranges::Run;
 use super::read::hash_open;
@@ -108,6 +109,7 @@ impl Transfer<'_> {
             if hash_open(file.try_clone()?, &pieces)? != expected {
                 return Ok(None);
             }
+            tidy(&place, len);
             // Time and permissions that this disk cannot hold are no reason to fetch it again.
             let changed = change_meta(&file, mtime_of(&entry), mode_of(&entry));
             Ok(Some(changed.unwrap_or(false)))
@@ -185,6 +187,13 @@ impl Transfer<'_> {
             is_unchanged: false,
             is_updated: false,
         }))
+    }
+}
+
+/// Removes what an earlier run left beside a file that is whole. A help for the user's eyes: failing is no failure.
+pub(super) fn tidy(place: &Place, len: u64) {
+    if len >= NOTED_BYTES_MIN {
+        let _ = Pair::tidy(place);
     }
 }
 

@@ -2,6 +2,7 @@
 //! ones by ranges. Names from the server are parsed before they get here and can only lead below the target.
 
 use super::compare::is_same_time;
+use super::download::tidy;
 use super::folder_meta::{Made, wanted};
 use super::small_get::SmallGet;
 use super::{Transfer, blocking};
@@ -329,6 +330,7 @@ fn judge(tree: &mut Tree, below: &Below, listed: &Listed, rule: &Rule) -> Result
     if !is_same {
         return Ok(Judged::Wanted);
     }
+    tidy(&place, size);
     let meta = wanted(listed);
     let has_mode = match (mode, meta.mode) {
         (Some(ours), Some(theirs)) => ours == theirs & 0o777,
