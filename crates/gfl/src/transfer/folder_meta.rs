@@ -5,7 +5,7 @@ use super::{Transfer, blocking};
 use crate::local::below::Below;
 use crate::local::dest::Tree;
 use crate::local::{OWNER_FOLDER_BITS, Stamp};
-use crate::remote::{FileMeta, Listed, Naming};
+use crate::remote::{FileMeta, Kind, Listed, Naming};
 use anyhow::Result;
 use futures_util::stream::{self, StreamExt};
 use gfl_api::FilePath;
@@ -55,19 +55,26 @@ impl Transfer<'_> {
             let failed = self.v1.set_meta(&path, meta).await.err();
             failed.map(|error| (path.clone(), error.naming(&path)))
         };
+        let mut left = changes.len();
         let setting = stream::iter(changes).map(setting);
-        let mut failed = setting.buffer_unordered(self.options.parallel);
-        let (mut count, mut first) = (0_u64, None);
-        while let Some(one) = failed.next().await {
-            if let Some(one) = one {
-                count += 1;
-                first.get_or_insert(one);
+        let mut done = setting.buffer_unordered(self.options.parallel);
+        let mut first = None;
+        while let Some(failed) = done.next().await {
+            let Some(failed) = failed else {
+                left -= 1;
+                continue;
+            };
+            let is_gone = failed.1.kind == Kind::Network;
+            first.get_or_insert(failed);
+            if is_gone {
+                // It was waited for; no other folder can fare better.
+                break;
             }
         }
         if let Some((path, error)) = first {
-            let others = match count {
+            let others = match left {
                 1 => String::new(),
-                _ => format!(", and {} more", count - 1),
+                _ => format!(", and {} more", left - 1),
             };
             self.ui.warn(format_args!(
                 "the folder {path} on the server did not get its time and mode: {error}{others}"
