@@ -7,6 +7,7 @@
 mod bare;
 mod compare;
 mod download;
+mod folder_meta;
 mod from_stdin;
 pub(crate) mod get_folder;
 mod pair;
@@ -77,6 +78,16 @@ impl<'a> Transfer<'a> {
     fn finished(&self, bytes: u64) {
         self.tally.done(bytes);
         self.ui.progress().file_done();
+    }
+
+    /// A file on its way needs no bytes: the other side has them. It may have got its time and mode.
+    fn kept(&self, is_updated: bool, bytes: u64) {
+        match is_updated {
+            true => self.tally.updated(1),
+            false => self.tally.unchanged(1),
+        }
+        self.tally.settle();
+        self.ui.progress().advance(bytes);
     }
 
     /// What must hold at the target of an upload.
