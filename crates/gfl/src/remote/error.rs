@@ -185,7 +185,9 @@ impl Error {
 
     /// Nobody tries again. Says how long that was done, and when the server wants to be asked again.
     pub(crate) fn given_up(mut self, why: GivenUp, is_resumed: bool) -> Self {
-        if let Some(after) = why.after.filter(|after| !after.is_zero()) {
+        // Whole seconds: a moment more than five minutes are five.
+        let after = why.after.map(|after| Duration::from_secs(after.as_secs()));
+        if let Some(after) = after.filter(|after| !after.is_zero()) {
             let text = format!("; it was waited for {}", words::rough_span(after));
             self.message.push_str(&text);
         }

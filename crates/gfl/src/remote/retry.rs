@@ -256,4 +256,17 @@ mod tests {
             assert_eq!(given_up.unwrap_err().not_before, busy.retry_after);
         }
     }
+
+    #[test]
+    fn giving_up_says_how_long_it_was_tried() {
+        let why = GivenUp {
+            after: Some(Duration::from_millis(300_400)),
+            not_before: None,
+        };
+        let error = Error::unreachable("refused").given_up(why, true);
+        assert_eq!(error.to_string(), "refused; it was waited for 5 min");
+        assert!(error.is_broken_off());
+        let refused = Error::new(Kind::Limit, "quota").given_up(GivenUp::default(), true);
+        assert!(!refused.is_broken_off(), "going on would not help");
+    }
 }
