@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
+use gfl_core::catalog::CONNECTION_MODULES;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
@@ -66,6 +67,8 @@ pub fn filter(level: &str) -> Result<Targets, &'static str> {
         Targets::new()
             .with_default(own.min(LevelFilter::WARN))
             .with_target("gfl", own)
+            // Connections that end are told once, by whoever has use for them.
+            .with_targets(CONNECTION_MODULES.map(|module| (module, own.min(LevelFilter::ERROR))))
     });
     Ok(base.with_targets(modules))
 }
