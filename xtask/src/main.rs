@@ -23,7 +23,8 @@ const USAGE: &str = "usage: cargo xtask <command>
   demo      moves your cargo sources through a server, with kills in between, and compares digests
   test      every test, doing its own set-up; arguments after it go to `cargo test`
   ci        test with no skips, rustfmt, clippy, licences, bans (what .ci/run calls)
-  promises  measures memory, start time, sizes, health under load, attacks and a 5 GiB file against what is promised
+  promises  measures memory, start time, sizes, health under load, attacks and a 5 GiB file against what is promised;
+            names after it measure only those: `promises memory attacks`, one attack alone: `promises attacks:HugeHead`
   docs      writes the pages in docs/ that are made from tables in the code
   dist      makes a release: programs, Debian package, manuals, completions, manifest, checksums, signatures";
 

@@ -37,12 +37,12 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         }
     };
     let Some(user) = flags.value("user").filter(|user| !user.is_empty()) else {
-        ui::out("Error: -user is required");
-        ui::out(USAGE);
+        ui::err("Error: -user is required");
+        ui::err(USAGE);
         return Err(Failure::Said);
     };
     if user.chars().any(char::is_control) {
-        ui::out("Error: -user must not contain control characters");
+        ui::err("Error: -user must not contain control characters");
         return Err(Failure::Said);
     }
     let (permissions, remarks) = permissions::parse(flags.value("permissions").unwrap_or("*"));

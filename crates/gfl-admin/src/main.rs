@@ -1,7 +1,7 @@
 //! Administration of GoFlux Lite: tokens, made, listed and revoked in `tokens.json`; the numbers and the health of the
 //! server on this machine.
 //!
-//! What v0.1's tool printed stands on stdout as it did, errors too; what is new to say goes to stderr.
+//! What v0.1's tool printed stands on stdout as it did; errors, and what is new to say, go to stderr.
 
 #[cfg(unix)]
 mod access;
@@ -34,7 +34,7 @@ use std::process::ExitCode;
 enum Failure {
     /// A message, exit 1.
     Plain(anyhow::Error),
-    /// Options that cannot be understood: usage on stderr, exit 2 (0 for help), as Go does it.
+    /// Options that cannot be understood: usage on stderr, exit 2, as Go does it; for help on stdout, exit 0.
     Flags(FlagError, &'static str),
     /// The value of an option is none: the same, exit 2.
     Value(String, &'static str),
@@ -59,11 +59,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Said) => ExitCode::FAILURE,
         Err(Failure::Plain(error)) => {
-            ui::out(format_args!("Error: {error:#}"));
+            ui::err(format_args!("Error: {error:#}"));
             ExitCode::FAILURE
         }
         Err(Failure::Flags(FlagError::Help, usage)) => {
-            ui::err(usage);
+            ui::out(usage);
             ExitCode::SUCCESS
         }
         Err(Failure::Value(text, usage)) => {
@@ -90,7 +90,7 @@ fn run(words: &[String]) -> Result<()> {
         return Ok(());
     }
     let Some((command, rest)) = front.rest.split_first() else {
-        ui::out(USAGE);
+        ui::err(USAGE);
         return Err(Failure::Said);
     };
     match command.as_str() {
@@ -110,8 +110,8 @@ fn run(words: &[String]) -> Result<()> {
             Ok(())
         }
         unknown => {
-            ui::out(format_args!("Unknown command: {unknown}"));
-            ui::out(USAGE);
+            ui::err(format_args!("Unknown command: {unknown}"));
+            ui::err(USAGE);
             Err(Failure::Said)
         }
     }

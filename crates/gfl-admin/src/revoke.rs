@@ -14,8 +14,8 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     };
     let front = parse(words)?;
     let Some((id, rest)) = front.rest.split_first() else {
-        ui::out("Error: token ID is required");
-        ui::out(USAGE);
+        ui::err("Error: token ID is required");
+        ui::err(USAGE);
         return Err(Failure::Said);
     };
     let back = parse(rest)?;
@@ -27,7 +27,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let path = Path::new(path);
     let is_known = file::read(path)?.find_id(id).is_some();
     if !is_known || !file::change(path, |file| Ok(file.revoke(id)))? {
-        ui::out(format_args!("Token not found: {id}"));
+        ui::err(format_args!("Token not found: {id}"));
         return Err(Failure::Said);
     }
     ui::out(format_args!("✓ Token {id} has been revoked."));

@@ -26,17 +26,17 @@ fn run(dir: &Path, words: &[&str]) -> Output {
 fn usage_and_exit_codes() {
     let dir = tempfile::tempdir().unwrap();
     for (words, code, out, err) in [
-        (&[][..], 1, "Usage: gfl-admin", ""),
+        (&[][..], 1, "", "Usage: gfl-admin"),
         (&["help"], 0, "Usage: gfl-admin", ""),
         (&["-version"], 0, "goflux-lite-admin version: ", ""),
-        (&["frobnicate"], 1, "Unknown command: frobnicate\n", ""),
+        (&["frobnicate"], 1, "", "Unknown command: frobnicate\n"),
         (&["-x"], 2, "", "flag provided but not defined: -x\n"),
-        (&["-h"], 0, "", "Usage: gfl-admin"),
+        (&["-h"], 0, "Usage: gfl-admin", ""),
         (
             &["create"],
             1,
-            "Error: -user is required\nUsage of create:",
             "",
+            "Error: -user is required\nUsage of create:",
         ),
         (
             &["create", "-nope"],
@@ -51,8 +51,8 @@ fn usage_and_exit_codes() {
             "invalid value \"x\" for flag -days: parse error\n",
         ),
         (&["list"], 0, "No tokens found.\n", "note: "),
-        (&["revoke"], 1, "Error: token ID is required\n", ""),
-        (&["revoke", "tok_x"], 1, "Token not found: tok_x\n", ""),
+        (&["revoke"], 1, "", "Error: token ID is required\n"),
+        (&["revoke", "tok_x"], 1, "", "Token not found: tok_x\n"),
     ] {
         let output = run(dir.path(), words);
         assert_eq!(
@@ -131,7 +131,7 @@ fn what_create_wrote_and_what_is_wrong_with_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let bad = run(dir.path(), &["create", "-user", "a\u{1b}[2J"]);
     assert_eq!(bad.code, Some(1));
-    assert!(bad.out.contains("control characters"), "{}", bad.out);
+    assert!(bad.err.contains("control characters"), "{}", bad.err);
     assert!(!dir.path().join("tokens.json").exists());
     let good = run(dir.path(), &["create", "-user", "a"]);
     assert!(good.err.contains("written to tokens.json\n") && !good.err.contains("expired"));

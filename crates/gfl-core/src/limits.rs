@@ -11,6 +11,10 @@ pub const BALLAST_FREE_BYTES_MIN: u64 = 3 * BALLAST_BYTES;
 pub const IO_BYTES_MAX: usize = 256 * 1024;
 /// Smallest piece a download reads when many share the budget.
 pub const IO_BYTES_MIN: usize = 16 * 1024;
+/// A body that comes in drops is gathered up to so many bytes …
+pub const GATHER_BYTES: usize = 2 * 1024;
+/// … for at most so long, before anything is done with it.
+pub const GATHER_MS: u64 = 250;
 /// A running upload is checkpointed at least this often while it receives.
 pub const CHECKPOINT_MS: i64 = 1_000;
 /// … and after this many bytes.

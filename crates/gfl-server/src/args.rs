@@ -45,8 +45,8 @@ Usage of gfl-server:
     \tstart, 1 if it would refuse to; nothing is made or changed
   -version
     \tprint the version and exit
-The server stops on SIGTERM, SIGINT and SIGHUP when running requests are done (30 s at most), at the second
-one at once.
+SIGTERM and SIGINT stop the server when running requests are done (server.drain_seconds at most), the second one
+at once. SIGHUP reads the configuration and the certificate again.
 ";
 
 /// The default of `-config`, relative to the current folder as in v0.1.
@@ -75,8 +75,6 @@ pub struct Args {
     pub meta_dir: Option<String>,
     /// `-durability`.
     pub durability: Option<String>,
-    /// What follows the options, to no effect.
-    pub ignored: Vec<String>,
 }
 
 /// What the command line asks for.
@@ -95,7 +93,8 @@ pub enum Asked {
     },
 }
 
-/// Reads the arguments behind the program's name. Like v0.1, takes what follows the options for nothing.
+/// Reads the arguments behind the program's name. (v0.1 took what follows the options for nothing, options too: a
+/// check began to serve.)
 pub fn parse(given: &[String]) -> Asked {
     let parsed = match goflags::parse(given, KNOWN) {
         Ok(parsed) => parsed,
@@ -122,6 +121,13 @@ pub fn parse(given: &[String]) -> Asked {
             stderr: String::new(),
         };
     }
+    if let Some(word) = parsed.rest.first() {
+        return Asked::Exit {
+            code: 2,
+            stdout: String::new(),
+            stderr: format!("{word:?} is no option; options begin with a dash\n{USAGE}"),
+        };
+    }
     // An empty value is what Go's flags cannot tell from none.
     let text = |name| {
         parsed
@@ -140,7 +146,6 @@ pub fn parse(given: &[String]) -> Asked {
         storage_dir: text("storage-dir"),
         meta_dir: text("meta-dir"),
         durability: text("durability"),
-        ignored: parsed.rest.clone(),
     })
 }
 
@@ -167,13 +172,12 @@ mod tests {
     #[test]
     fn flags_are_gos() {
         assert_eq!(run("").config, "goflux.json");
-        let args = run("-config a.json --port=81 -public=true -check=0 ignored -port 82");
+        let args = run("-config a.json --port=81 -public=true -check=0 --");
         assert_eq!(
             (args.config.as_str(), args.port.as_deref()),
             ("a.json", Some("81"))
         );
         assert!(args.public && !args.check && !args.print_token);
-        assert_eq!(args.ignored, ["ignored", "-port", "82"]);
     }
 
     #[test]
@@ -214,5 +218,10 @@ mod tests {
         let (exit, _, stderr) = code("-nope");
         assert!(exit == 2 && stderr.starts_with("flag provided but not defined: -nope\nUsage of"));
         assert_eq!(code("-port").0, 2);
+        for line in ["extra args -check", "-check extra", "check"] {
+            let (exit, stdout, stderr) = code(line);
+            assert!(exit == 2 && stdout.is_empty(), "{line}");
+            assert!(stderr.contains("is no option; options begin with a dash\n"));
+        }
     }
 }

@@ -70,7 +70,7 @@ async fn recognise(call: &Call) -> Result<Caller, Denied> {
     let app = call.app();
     let credential = if app.auth_enabled() {
         credential(
-            call.headers
+            call.headers()
                 .get(AUTHORIZATION)
                 .map(|value| value.as_bytes()),
         )?

@@ -26,7 +26,7 @@ pub async fn ready(call: &Call) -> Response<Body> {
     let report = report.unwrap_or_else(|| Arc::new(Report::silent()));
     if !report.is_ready() {
         answer(call, StatusCode::SERVICE_UNAVAILABLE, report.text())
-    } else if Query::parse(call.uri.query()).get("verbose").is_some() {
+    } else if Query::parse(call.uri().query()).get("verbose").is_some() {
         answer(call, StatusCode::OK, report.text())
     } else {
         answer(call, StatusCode::OK, "ok\n")

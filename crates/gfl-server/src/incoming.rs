@@ -24,6 +24,9 @@ const DRAIN_MS_MAX: u64 = 1_000;
 /// Over HTTP/2 a stream whose body nobody reads is reset this long after its answer. At once would do by the protocol
 /// (RFC 9113 section 8.1), but several clients, curl 7 among them, then forget the answer.
 const RESET_MS_MIN: u64 = 1_000;
+/// A piece up to this size is copied: as a part of the buffer that it was read into it would keep that alive, and a
+/// body that comes byte by byte would take thousands of times its size.
+const COPY_BYTES_MAX: usize = 4 * 1024;
 
 enum Source {
     Socket(Incoming),
@@ -52,6 +55,7 @@ pub struct Rest {
 }
 
 /// Counts the bytes of a body while they arrive.
+#[derive(Default)]
 pub struct Received(Option<Arc<AtomicU64>>);
 
 impl Received {
@@ -252,7 +256,7 @@ impl Inner {
                     None => None,
                     Some(Err(e)) => Some(Err(e.to_string())),
                     Some(Ok(frame)) => match frame.into_data() {
-                        Ok(bytes) => Some(Ok(bytes)),
+                        Ok(bytes) => Some(Ok(of_own_size(bytes))),
                         // Trailers carry nothing that is understood here.
                         Err(_) => continue,
                     },
@@ -275,6 +279,13 @@ impl Inner {
             }
             return Poll::Ready(piece);
         }
+    }
+}
+
+fn of_own_size(bytes: Bytes) -> Bytes {
+    match bytes.len() <= COPY_BYTES_MAX {
+        true => Bytes::copy_from_slice(&bytes),
+        false => bytes,
     }
 }
 

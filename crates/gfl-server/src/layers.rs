@@ -7,7 +7,7 @@ use crate::facts::{Facts, logged};
 use crate::incoming::RequestBody;
 use crate::problem::Failure;
 use crate::router;
-use crate::server::{Call, Server};
+use crate::server::{Asked, Call, Head, Server};
 use crate::tell::ended::Watch;
 use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
@@ -61,17 +61,16 @@ impl Server {
         let target = (&parts.method, parts.uri.path());
         let watch = Watch::new(self, from.shown(), target, body.received(), &facts);
         let is_head = parts.method == Method::HEAD;
-        let call = Call {
+        let call = Call::new(Asked {
             server: Arc::clone(self),
             peer: from.peer,
             is_local: from.is_local,
             is_admin: from.is_admin,
             method: parts.method,
-            uri: parts.uri,
-            headers: parts.headers,
+            head: Head::new(parts.uri, parts.headers),
             body,
             facts: Arc::clone(&facts),
-        };
+        });
         let mut answer = match AssertUnwindSafe(router::route(call)).catch_unwind().await {
             Ok(answer) => answer,
             Err(panic) => panicked(panic.as_ref(), &facts.id),
@@ -94,17 +93,16 @@ impl Server {
     /// Whether a request is answered now, without a line in the log. On a task of its own, as requests are.
     pub async fn probe(self: &Arc<Self>) -> bool {
         let (method, uri) = (Method::GET, Uri::from_static("/livez"));
-        let call = Call {
+        let call = Call::new(Asked {
             server: Arc::clone(self),
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             is_local: true,
             is_admin: false,
             method,
-            uri,
-            headers: HeaderMap::new(),
+            head: Head::new(uri, HeaderMap::new()),
             body: RequestBody::empty(),
             facts: Arc::default(),
-        };
+        });
         let answer = tokio::spawn(router::route(call)).await;
         answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
     }

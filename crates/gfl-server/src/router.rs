@@ -8,9 +8,9 @@ use crate::{health, query, updates, v0, v1};
 use gfl_api::v0::texts;
 use http::{Response, StatusCode};
 
-/// Answers any request.
+/// Answers any request. What answers is boxed: a request that takes long carries its own state and no other's.
 pub async fn route(call: Call) -> Response<Body> {
-    let target = call.uri.path().to_owned();
+    let target = call.uri().path().to_owned();
     if target == "/v1" {
         return v1::route(call, "").await;
     }
@@ -28,13 +28,13 @@ pub async fn route(call: Call) -> Response<Body> {
     match path.as_str() {
         "/livez" => health::live(&call),
         "/readyz" | "/healthz" => health::ready(&call).await,
-        "/metrics" => metrics::answer(&call).await,
-        "/upload" => v0::upload(call).await,
-        "/upload/status" => v0::upload_status(call).await,
-        "/download" => v0::download(call).await,
-        "/list" => v0::list(call).await,
-        "/delete" => v0::delete(call).await,
-        "/mkdir" => v0::mkdir(call).await,
+        "/metrics" => Box::pin(metrics::answer(&call)).await,
+        "/upload" => Box::pin(v0::upload(call)).await,
+        "/upload/status" => Box::pin(v0::upload_status(call)).await,
+        "/download" => Box::pin(v0::download(call)).await,
+        "/list" => Box::pin(v0::list(call)).await,
+        "/delete" => Box::pin(v0::delete(call)).await,
+        "/mkdir" => Box::pin(v0::mkdir(call)).await,
         "/config" => v0::config(&call),
         "/auth/challenge" => v0::auth_challenge(&call),
         updates::MANIFEST | updates::SIGNATURE => updates::answer(&call).await,

@@ -120,8 +120,25 @@ impl Server {
     }
 }
 
-/// One request.
-pub struct Call {
+/// One request. A pointer, because it is handed from function to function, each of which keeps a place for it.
+pub struct Call(Box<Asked>);
+
+impl std::ops::Deref for Call {
+    type Target = Asked;
+
+    fn deref(&self) -> &Asked {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Call {
+    fn deref_mut(&mut self) -> &mut Asked {
+        &mut self.0
+    }
+}
+
+/// What is known of a request.
+pub struct Asked {
     /// The server.
     pub server: Arc<Server>,
     /// Who sent it, without port.
@@ -132,17 +149,51 @@ pub struct Call {
     pub is_admin: bool,
     /// The method.
     pub method: Method,
-    /// The target as it came.
-    pub uri: Uri,
-    /// The header fields.
-    pub headers: HeaderMap,
+    /// The rest of the head.
+    pub head: Head,
     /// The body.
     pub body: RequestBody,
     /// For the log line.
     pub facts: Arc<Facts>,
 }
 
+/// Target and header fields of a request. They lie in the buffer that they came in.
+#[derive(Default)]
+pub struct Head {
+    uri: Uri,
+    headers: HeaderMap,
+    is_gone: bool,
+}
+
+impl Head {
+    /// What came.
+    pub fn new(uri: Uri, headers: HeaderMap) -> Head {
+        Head {
+            uri,
+            headers,
+            is_gone: false,
+        }
+    }
+}
+
 impl Call {
+    /// A request to be answered.
+    pub fn new(asked: Asked) -> Call {
+        Call(Box::new(asked))
+    }
+
+    /// The target as it came.
+    pub fn uri(&self) -> &Uri {
+        debug_assert!(!self.head.is_gone, "asked for after the body was taken");
+        &self.head.uri
+    }
+
+    /// The header fields.
+    pub fn headers(&self) -> &HeaderMap {
+        debug_assert!(!self.head.is_gone, "asked for after the body was taken");
+        &self.head.headers
+    }
+
     /// The application.
     pub fn app(&self) -> &App {
         &self.server.app
@@ -158,21 +209,26 @@ impl Call {
         self.facts.names(path.as_str());
     }
 
-    /// Takes the body out. Content is counted from here on.
+    /// Takes the body out, and drops the head, which must have been understood by then: it may take much more memory
+    /// than what it says, for as long as the body takes. Content is counted from here on.
     pub fn take_body(&mut self) -> RequestBody {
         let route = self.facts.route_or_none();
-        let transfer = purpose(route, &self.method, self.uri.path()).transfer;
+        let transfer = purpose(route, &self.method, self.uri().path()).transfer;
         if let Some(transfer) = transfer.filter(|t| t.direction == Direction::Up) {
             let meters = &self.server.meters;
             self.facts.moves(meters, transfer);
             self.body.count_into(meters.bytes(transfer));
         }
+        self.head = Head {
+            is_gone: true,
+            ..Head::default()
+        };
         std::mem::replace(&mut self.body, RequestBody::empty())
     }
 
     /// A header field, several lines joined as HTTP says.
     pub fn header(&self, name: &str) -> Option<String> {
-        header(&self.headers, name)
+        header(self.headers(), name)
     }
 }
 

@@ -17,7 +17,7 @@ pub const SIGNATURE: &str = "/version.json.minisig";
 
 /// Answers for both.
 pub async fn answer(call: &Call) -> Response<Body> {
-    let is_manifest = call.uri.path() == MANIFEST;
+    let is_manifest = call.uri().path() == MANIFEST;
     call.route(if is_manifest { MANIFEST } else { SIGNATURE });
     let Some(manifest) = &call.server.about.updates_file else {
         return not_found(call);

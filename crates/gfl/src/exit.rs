@@ -3,6 +3,7 @@
 //! Knows nothing of commands: an error carries its own kind, and this file turns kinds into numbers.
 
 use crate::remote::{Error, Kind};
+use gfl_api::problem::Code;
 use std::process::ExitCode;
 
 /// The exit codes. 0, 1 and 2 mean what they meant in v0.1.
@@ -51,6 +52,10 @@ pub(crate) struct Failed {
     pub(crate) exit: Exit,
     /// The message.
     pub(crate) message: String,
+    /// The local path it is about.
+    pub(crate) path: Option<String>,
+    /// What to do about it.
+    pub(crate) hint: Option<&'static str>,
 }
 
 impl Failed {
@@ -59,7 +64,21 @@ impl Failed {
         Self {
             exit,
             message: message.into(),
+            path: None,
+            hint: None,
         }
+    }
+
+    /// Names the path it is about.
+    pub(crate) fn at(mut self, path: impl Into<String>) -> Self {
+        self.path = Some(path.into());
+        self
+    }
+
+    /// Says what to do about it.
+    pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
+        self.hint = Some(hint);
+        self
     }
 }
 
@@ -97,6 +116,23 @@ impl Exit {
         Self::Failure
     }
 
+    /// What `--json` calls it where the server has no code of its own.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failure => "failed",
+            Self::Usage => "usage",
+            Self::Auth => "not-allowed",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::Network => "network",
+            Self::Integrity => "damaged",
+            Self::Limit => "limit",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+
     /// The code of a batch that already has `self`: agreeing failures keep their code, others share the general one.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -126,6 +162,34 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
     }
+}
+
+/// What to do about an error, if that is known.
+pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
+    error.chain().find_map(|cause| {
+        let failed = cause
+            .downcast_ref::<Failed>()
+            .and_then(|failed| failed.hint);
+        failed.or_else(|| cause.downcast_ref::<Error>().and_then(Error::hint))
+    })
+}
+
+/// The path an error is about, if that is known: the server's for what the server said, else a local one.
+pub(crate) fn path_of(error: &anyhow::Error) -> Option<&str> {
+    error.chain().find_map(|cause| {
+        let failed = cause.downcast_ref::<Failed>();
+        let failed = failed.and_then(|failed| failed.path.as_deref());
+        failed.or_else(|| cause.downcast_ref::<Error>().and_then(Error::path))
+    })
+}
+
+/// What `--json` calls an error: by the server's code, where it sent one.
+pub(crate) fn code_of(error: &anyhow::Error) -> &'static str {
+    let of_server = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Error>())
+        .filter(|error| error.code != Code::Unknown);
+    of_server.map_or_else(|| Exit::of(error).code(), |error| error.code.as_str())
 }
 
 #[cfg(test)]

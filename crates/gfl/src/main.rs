@@ -29,11 +29,12 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let Ok(words) = words() else {
-        return complain(&ArgsError::Flag("arguments must be utf-8".into()));
+        return complain(&ArgsError::Flag("arguments must be utf-8".into()), false);
     };
-    let invocation = match args::parse(&words) {
+    let is_here = |word: &str| std::path::Path::new(word).symlink_metadata().is_ok();
+    let invocation = match args::parse(&words, is_here) {
         Ok(invocation) => invocation,
-        Err(error) => return complain(&error),
+        Err(error) => return complain(&error, args::is_json(&words)),
     };
     let ui = Ui::new(invocation.voice);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -115,32 +116,48 @@ fn words() -> Result<Vec<String>, std::ffi::OsString> {
         .collect()
 }
 
-/// What v0.1 said, where it said it, and with its exit codes.
-fn complain(error: &ArgsError) -> ExitCode {
-    let ui = Ui::new(Voice::default());
+/// What v0.1 said, with its exit codes; but on stderr, where it is in nobody's way.
+fn complain(error: &ArgsError, is_json: bool) -> ExitCode {
+    let ui = Ui::new(Voice {
+        json: is_json,
+        ..Voice::default()
+    });
     let exit = match error {
         ArgsError::Help => {
-            ui.page_err(args::usage_of(None));
-            Exit::Ok
+            return match ui.page(args::usage_of(None)) {
+                Ok(()) => Exit::Ok.into(),
+                Err(error) => Exit::of(&error.into()).into(),
+            };
         }
-        ArgsError::NoCommand => {
-            let _ = ui.page(args::usage_of(None));
-            Exit::Failure
+        ArgsError::Flag(_) | ArgsError::Word { .. } => Exit::Usage,
+        _ => Exit::Failure,
+    };
+    let hint = match error {
+        ArgsError::Word { hint, .. } => Some(hint.as_str()),
+        _ => None,
+    };
+    if is_json {
+        ui.error_object(exit.code(), None, &error.to_string(), hint, exit);
+        return exit.into();
+    }
+    match error {
+        ArgsError::Missing(command) => ui.page_err(args::usage_of(Some(command))),
+        ArgsError::NoCommand => ui.page_err(args::usage_of(None)),
+        ArgsError::Topic(_) => {
+            ui.note(error);
+            ui.note("`gfl help` shows all commands");
         }
         ArgsError::Unknown(_) => {
-            ui.line(error);
-            let _ = ui.page(args::usage_of(None));
-            Exit::Failure
-        }
-        ArgsError::Missing(command) => {
-            let _ = ui.page(args::usage_of(Some(command)));
-            Exit::Failure
-        }
-        ArgsError::Flag(_) => {
             ui.note(error);
-            ui.note("Usage: gfl [options] <command> [arguments]; `gfl help` tells more");
-            Exit::Usage
+            ui.page_err(args::usage_of(None));
         }
-    };
+        _ => {
+            ui.note(error);
+            if let Some(hint) = hint {
+                ui.hint(hint);
+            }
+            ui.note("Usage: gfl [options] <command> [arguments]; `gfl help` tells more");
+        }
+    }
     exit.into()
 }

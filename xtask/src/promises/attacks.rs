@@ -16,16 +16,36 @@ const ALONE: Duration = Duration::from_secs(4);
 const TOGETHER: Duration = Duration::from_secs(75);
 const ANSWER_MS_MAX: f64 = 1000.0;
 
-pub(super) fn measure() -> Result<Vec<Measured>> {
+/// All attacks, or the one of this name; `together` is all at once.
+pub(super) fn measure(only: Option<&str>) -> Result<Vec<Measured>> {
     raise_limit()?;
+    let is_asked = |name: &str| only.is_none_or(|only| only.eq_ignore_ascii_case(name));
     let mut out = Vec::new();
     for attack in ATTACKS {
-        let server = Server::start();
-        let siege = Siege::start(server.addr(), attack, ATTACKERS, server.token());
-        let slowest = others(&server, ALONE)?;
-        siege.end();
-        out.extend(figures(&server, &format!("{attack:?}"), slowest)?);
+        let name = format!("{attack:?}");
+        if is_asked(&name) {
+            out.extend(alone(attack, &name)?);
+        }
     }
+    if is_asked("together") {
+        out.extend(together()?);
+    }
+    ensure!(
+        !out.is_empty(),
+        "unknown attack; there are {ATTACKS:?} and together"
+    );
+    Ok(out)
+}
+
+fn alone(attack: Attack, name: &str) -> Result<[Measured; 2]> {
+    let server = Server::start();
+    let siege = Siege::start(server.addr(), attack, ATTACKERS, server.token());
+    let slowest = others(&server, ALONE)?;
+    siege.end();
+    figures(&server, name, slowest)
+}
+
+fn together() -> Result<Vec<Measured>> {
     let server = Server::start();
     let share = ATTACKERS / ATTACKS.len();
     let sieges = ATTACKS.map(|attack| {
@@ -34,7 +54,7 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
     });
     let slowest = others(&server, TOGETHER)?;
     let seen = sieges.map(|(attack, siege)| (attack, siege.end()));
-    out.extend(figures(&server, "all at once", slowest)?);
+    let mut out = figures(&server, "all at once", slowest)?.to_vec();
     out.extend(seen.map(|(attack, seen)| cut(attack, seen, share)));
     Ok(out)
 }

@@ -1,4 +1,4 @@
-//! Many connections, many transfers, little memory: plain HTTP over a tree store, and idle TLS.
+//! Many connections, many transfers, little memory: plain HTTP over a tree store.
 
 use super::{MEGABYTES_MAX, Measured};
 use crate::tools;
@@ -11,8 +11,6 @@ use std::thread;
 use std::time::Duration;
 
 const IDLE_CONNECTIONS: usize = 1000;
-/// Each TLS connection has keys and buffers of its own: dearer than plain ones, so with a limit of its own.
-const IDLE_TLS_MEGABYTES_MAX: f64 = 64.0;
 /// The server closes connections that were silent for 75 s.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 const TRANSFERS_EACH_WAY: usize = 25;
@@ -34,14 +32,7 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
     let server = Server::start();
     parallel_v0(&server)?;
     let v0 = megabytes(&server);
-    let tls = idle_tls()?;
     Ok(vec![
-        Measured::below(
-            "peak memory, 1000 idle TLS connections",
-            tls,
-            IDLE_TLS_MEGABYTES_MAX,
-            "MB",
-        ),
         Measured::below(
             "peak memory, 1000 connections open, 50 transfers",
             many,
@@ -84,7 +75,7 @@ fn many_connections(server: &Server) -> Result<f64> {
         );
     }
     let idle: Vec<Conn> = (0..IDLE_CONNECTIONS)
-        .map(|_| idle_connection(server, Conn::open(server.addr())?))
+        .map(|_| idle_connection(server))
         .collect::<Result<_>>()?;
     let (stop, stopped) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -132,24 +123,13 @@ fn keep_open(server: &Server, mut idle: Vec<Conn>, stopped: &Receiver<()>) -> Re
     }
 }
 
-fn idle_connection(server: &Server, mut conn: Conn) -> Result<Conn> {
+fn idle_connection(server: &Server) -> Result<Conn> {
+    let mut conn = Conn::open(server.addr())?;
     ask(server, &mut conn)?;
     Ok(conn)
 }
 
-/// The handshakes are part of it: a server that needs much for them needs it whenever many clients come at once.
-fn idle_tls() -> Result<f64> {
-    let server = Setup::default().with("tls_self_signed", true).start();
-    let mut idle: Vec<Conn> = (0..IDLE_CONNECTIONS)
-        .map(|_| idle_connection(&server, Conn::open_tls(server.addr())?))
-        .collect::<Result<_>>()?;
-    for (n, conn) in idle.iter_mut().enumerate() {
-        ask(&server, conn).with_context(|| format!("idle TLS connection {n}"))?;
-    }
-    Ok(megabytes(&server))
-}
-
-fn ask(server: &Server, conn: &mut Conn) -> Result<()> {
+pub(super) fn ask(server: &Server, conn: &mut Conn) -> Result<()> {
     conn.send(&server.http().head(&Request::new("GET", "/livez"), None))?;
     let answer = conn.answer("GET")?;
     ensure!(answer.status == 200, "/livez: {}", answer.status);

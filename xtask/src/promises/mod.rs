@@ -6,6 +6,7 @@ mod latency;
 mod memory;
 mod ready;
 mod sizes;
+mod tls;
 
 use crate::table::Table;
 use crate::tools;
@@ -13,7 +14,7 @@ use anyhow::{Result, bail};
 use gfl_e2e::bins;
 
 /// One measured promise.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Measured {
     /// What.
     pub(crate) name: String,
@@ -47,7 +48,8 @@ impl Measured {
     }
 }
 
-type Promise = (&'static str, fn() -> Result<Vec<Measured>>);
+/// What is measured, given what stands behind its name: `attacks:HugeHead` is one attack alone.
+type Promise = (&'static str, fn(Option<&str>) -> Result<Vec<Measured>>);
 
 /// The server's memory, whatever happens.
 const MEGABYTES_MAX: f64 = 50.0;
@@ -56,29 +58,45 @@ const ROOM_BYTES: u64 = 16 << 30;
 
 /// Measures all, or those named.
 pub(crate) fn run(only: &[String]) -> Result<()> {
-    let all: [Promise; 6] = [
-        ("sizes", sizes::measure),
-        ("memory", memory::measure),
-        ("ready", ready::measure),
-        ("health", latency::measure),
+    let all: [Promise; 7] = [
+        ("sizes", |_| sizes::measure()),
+        ("memory", |_| memory::measure()),
+        ("tls", |_| tls::measure()),
+        ("ready", |_| ready::measure()),
+        ("health", |_| latency::measure()),
         ("attacks", attacks::measure),
-        ("large", large::measure),
+        ("large", |_| large::measure()),
     ];
-    if let Some(unknown) = only.iter().find(|o| !all.iter().any(|(name, _)| name == o)) {
-        bail!("{unknown}: unknown; there are sizes, memory, ready, health, attacks, large");
+    let only: Vec<(&str, Option<&str>)> = only
+        .iter()
+        .map(|o| match o.split_once(':') {
+            Some((name, part)) => (name, Some(part)),
+            None => (o.as_str(), None),
+        })
+        .collect();
+    let is_known = |(name, part): &(&str, Option<&str>)| {
+        all.iter().any(|(n, _)| n == name) && (part.is_none() || *name == "attacks")
+    };
+    if let Some((unknown, _)) = only.iter().find(|asked| !is_known(asked)) {
+        bail!(
+            "{unknown}: unknown; there are sizes, memory, tls, ready, health, attacks (or one of them: attacks:HugeHead), large"
+        );
     }
     bins::set_folder(&tools::build("release")?);
     let mut table = Table::new(&["promise", "measured", "limit", ""]);
     let mut broken = 0;
     for (name, measure) in all {
-        if !only.is_empty() && !only.iter().any(|o| o == name) {
-            continue;
-        }
-        println!("measuring {name} …");
-        for m in measure()? {
-            broken += usize::from(!m.kept);
-            let verdict = if m.kept { "ok" } else { "BROKEN" };
-            table.row(vec![m.name, m.value, m.limit, verdict.to_owned()]);
+        let parts: Vec<Option<&str>> = match only.is_empty() {
+            true => vec![None],
+            false => only.iter().filter(|o| o.0 == name).map(|o| o.1).collect(),
+        };
+        for part in parts {
+            println!("measuring {name} {} …", part.unwrap_or_default());
+            for m in measure(part)? {
+                broken += usize::from(!m.kept);
+                let verdict = if m.kept { "ok" } else { "BROKEN" };
+                table.row(vec![m.name, m.value, m.limit, verdict.to_owned()]);
+            }
         }
     }
     table.print();

@@ -141,6 +141,16 @@ impl Caller {
 }
 
 impl Caller {
+    /// Refuses who may not store a file here, whether one is there already or not. Which of the two it is, and so which
+    /// permission it takes, is found out later.
+    pub fn may_store(&self, path: &FilePath) -> Result<()> {
+        if self.may(Verb::Create, path).is_ok() || self.may(Verb::Overwrite, path).is_ok() {
+            return Ok(());
+        }
+        let why = "permission denied, it takes 'create' here, or 'overwrite' where a file is there already";
+        Err(Error::new(Kind::Forbidden, format!("{path}: {why}")))
+    }
+
     /// For a step that takes everything below a path along: nothing there may be denied to this caller.
     pub fn may_below(&self, verb: Verb, path: &FilePath) -> Result<()> {
         match crate::policy::permissions::denied_below(&self.rules, verb, path) {

@@ -20,6 +20,7 @@ pub mod entries;
 pub mod events;
 pub mod intents;
 pub mod kept;
+pub mod slots;
 pub mod uploads;
 pub mod versions;
 

@@ -119,7 +119,8 @@ impl Shared {
     /// Makes a candidate the current version of its path, or fails and leaves everything as it was
     /// (with `keep_draft` the draft too, so that a session can be completed again).
     pub(crate) async fn commit(&self, caller: &Caller, c: Candidate) -> Result<Committed> {
-        match self.try_commit(caller, &c).await {
+        // Boxed, like what follows a failure: the task of an upload does not carry it while the body comes.
+        match Box::pin(self.try_commit(caller, &c)).await {
             Ok(committed) => Ok(committed),
             Err(failed) => {
                 // When a row may refer to it, the draft is the only copy of what the row promises.
@@ -165,8 +166,9 @@ impl Shared {
                 } else {
                     error
                 };
-                self.publish_failed(rows.clone(), written, &publish, own_draft(c), error)
-                    .await?;
+                let failed =
+                    self.publish_failed(rows.clone(), written, &publish, own_draft(c), error);
+                Box::pin(failed).await?;
             }
         }
         let created = matches!(looked, Looked::Nothing { .. });

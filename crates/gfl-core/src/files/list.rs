@@ -101,7 +101,11 @@ impl Shared {
                         noticed += 1;
                     }
                     let version = version.filter(|_| fit != Fit::Edited);
-                    entries.push(file_stat(&path, stamp, *mode, version.as_ref()));
+                    let mut stat = file_stat(&path, stamp, *mode, version.as_ref());
+                    if fit == Fit::Plausible {
+                        stat.distrust(stamp);
+                    }
+                    entries.push(stat);
                 }
                 Found::Nothing | Found::Other => {}
             }

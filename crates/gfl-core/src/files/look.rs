@@ -50,9 +50,14 @@ impl LookedFile {
         (version.fit(&self.stamp) != Fit::Edited).then_some(version)
     }
 
-    /// For the caller.
+    /// For the caller. Bytes that may have been edited under an unchanged size and time are not told as ours before
+    /// they were hashed: a strong validator that lies joins ranges of two contents (RFC 9110 section 8.8.1).
     pub(crate) fn stat(&self, path: &FilePath) -> Stat {
-        file_stat(path, &self.stamp, self.mode, self.version())
+        let mut stat = file_stat(path, &self.stamp, self.mode, self.version());
+        if self.fit() == Fit::Plausible {
+            stat.distrust(&self.stamp);
+        }
+        stat
     }
 }
 

@@ -87,6 +87,17 @@ impl Stat {
             Node::File { etag, .. } => Some(etag),
         }
     }
+
+    /// Its content may be another than the version's: digests are not told, and the tag is weak.
+    pub(crate) fn distrust(&mut self, stamp: &Stamp) {
+        if let Node::File {
+            b3, sha256, etag, ..
+        } = &mut self.node
+        {
+            (*b3, *sha256) = (None, None);
+            *etag = weak_etag(stamp);
+        }
+    }
 }
 
 /// A file open for reading: what it is and its bytes.
@@ -350,10 +361,10 @@ pub struct V0Status {
     pub received: Vec<bool>,
 }
 
-/// An unadopted file's weak entity tag.
+/// The weak entity tag of a file that was not hashed since a person may have changed it.
 pub fn weak_etag(stamp: &Stamp) -> String {
     format!(
-        "W/\"m-{:x}-{:x}-{:x}\"",
-        stamp.size, stamp.mtime_ns, stamp.ino
+        "W/\"m-{:x}-{:x}-{:x}-{:x}\"",
+        stamp.size, stamp.mtime_ns, stamp.ino, stamp.ctime_ns
     )
 }

@@ -3,7 +3,7 @@
 use super::commit::Candidate;
 use super::shared::Shared;
 use super::{BodyStream, Committed, Expected, FileMeta, Put, precondition};
-use crate::auth::{Caller, Verb};
+use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::store::{Draft, Stamp};
@@ -40,8 +40,13 @@ impl Shared {
         if let Some(len) = put.len {
             self.check_size(len, &put.path)?;
         }
+        let mut intake = Intake::new(body, self.budget.clone());
+        let first = intake.next().await?;
+        if let Some(broken) = intake.failure() {
+            return Err(broken);
+        }
         let key = Key::new(&*self.clock);
-        let staged = match self.stage(&key, &put, body).await {
+        let staged = match self.stage(&key, &put, first, intake).await {
             Ok(staged) => staged,
             Err(error) => {
                 self.forget_draft(&key).await;
@@ -73,9 +78,7 @@ impl Shared {
         if path.is_root() {
             return Err(Error::new(Kind::IsADirectory, "/: the root is a directory"));
         }
-        if caller.may(Verb::Create, path).is_err() {
-            caller.may(Verb::Overwrite, path)?;
-        }
+        caller.may_store(path)?;
         let _lock = self.locks.shared(path).await;
         let looked = self.look(path).await?;
         if matches!(looked, super::look::Looked::Dir { .. }) {
@@ -114,9 +117,13 @@ impl Shared {
         }
     }
 
-    async fn stage(&self, key: &Key, put: &Put, body: BodyStream) -> Result<Staged> {
-        let mut intake = Intake::new(body, self.budget.clone());
-        let mut first = intake.next().await?;
+    async fn stage(
+        &self,
+        key: &Key,
+        put: &Put,
+        mut first: Option<Batch>,
+        mut intake: Intake,
+    ) -> Result<Staged> {
         let got = first.as_ref().map_or(0, |b| b.len as u64);
         let whole = first.is_none() || intake.ended() || put.len == Some(got);
         if whole && got <= GROUP_BYTES * 4 {

@@ -5,7 +5,7 @@ use super::shared::Shared;
 use super::{Node, OpenFile, Stat};
 use crate::auth::{Caller, Verb};
 use crate::catalog::versions::{Fit, VersionRow};
-use crate::catalog::{entries, kept, versions};
+use crate::catalog::{Tx, entries, kept, versions};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::store::{Found, Place};
@@ -145,6 +145,37 @@ pub(crate) fn no_version(path: &FilePath) -> Error {
         Kind::NotFound,
         format!(
             "{path}: no such version is kept; it may have been pruned (see the list of versions)"
+        ),
+    )
+}
+
+/// What was deleted with its folder is kept with it.
+pub(crate) async fn no_version_of_its_own(tx: &mut Tx<'_>, path: &FilePath) -> Result<Error> {
+    let mut at = path.parent();
+    while let Some(dir) = at {
+        at = dir.parent();
+        let Some(above) = &at else { break };
+        let (Some(parent), Some(name)) = (entries::find(tx, above).await?, dir.name()) else {
+            continue;
+        };
+        let kept = kept::last_deleted(tx, parent.id, name).await?;
+        return Ok(match kept.filter(|row| row.is_dir) {
+            Some(_) => Error::new(
+                Kind::NotFound,
+                format!("{path}: was deleted together with {dir}; restore that one"),
+            ),
+            None => no_version(path),
+        });
+    }
+    Ok(no_version(path))
+}
+
+pub(crate) fn nothing_deleted(path: &FilePath) -> Error {
+    Error::new(
+        Kind::NotFound,
+        format!(
+            "{path}: nothing deleted is kept for it; name a version to restore another (what is kept goes after \
+             undo_days, and earlier on a disk that is nearly full)"
         ),
     )
 }

@@ -13,7 +13,7 @@ use crate::auth::{Caller, Grant, Verb};
 use crate::catalog::events::{self, Event, EventKind};
 use crate::catalog::intents::{self, Step};
 use crate::catalog::kept::{self, KeptRow};
-use crate::catalog::versions::{self, VersionRow};
+use crate::catalog::versions::{self, Fit, VersionRow};
 use crate::catalog::{Tx, entries};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
@@ -318,7 +318,8 @@ impl Shared {
         from: &FilePath,
         before: &LookedFile,
     ) -> Result<Option<Candidate>> {
-        let version = before.version();
+        // What may have been edited under an unchanged size and time is hashed anew.
+        let version = before.version().filter(|_| before.fit() == Fit::Exact);
         let place = Place::Visible(from.clone());
         let draft = self
             .store

@@ -5,7 +5,7 @@ use super::doubt::Then;
 use super::finish::Fate;
 use super::look::{Looked, unserved};
 use super::put::file_mode;
-use super::read::no_version;
+use super::read::{no_version, no_version_of_its_own, nothing_deleted};
 use super::rows::{self, Before, DirRow};
 use super::settle::Reach;
 use super::shared::Shared;
@@ -373,7 +373,7 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
         None => None,
     };
     let (Some(parent), Some(name)) = (parent, path.name()) else {
-        return Err(no_version(path));
+        return Err(no_version_of_its_own(tx, path).await?);
     };
     let row = match version {
         // A version of another path stays unreachable through this one, whatever the id.
@@ -381,9 +381,10 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
             .await?
             .filter(|row| row.parent == parent.id && row.name == name)
             .ok_or_else(|| no_version(path))?,
-        None => kept::last_deleted(tx, parent.id, name)
-            .await?
-            .ok_or_else(|| nothing_deleted(path))?,
+        None => match kept::last_deleted(tx, parent.id, name).await? {
+            Some(row) => row,
+            None => return Err(nothing_deleted(path)),
+        },
     };
     let version = if row.is_dir {
         None
@@ -391,13 +392,6 @@ async fn find_kept(tx: &mut Tx<'_>, path: &FilePath, version: Option<&Key>) -> R
         versions::get(tx, &row.id).await?
     };
     Ok((row, version))
-}
-
-fn nothing_deleted(path: &FilePath) -> Error {
-    Error::new(
-        Kind::NotFound,
-        format!("{path}: nothing deleted is kept for it; name a version to restore another"),
-    )
 }
 
 #[derive(Debug, Clone, Copy)]

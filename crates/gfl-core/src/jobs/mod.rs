@@ -58,7 +58,15 @@ impl Jobs {
             shared,
             |s| async move { s.checkpoint_due(CHECKPOINT_MS).await },
         ));
-        tasks.spawn(repeat(
+        // Removing a folder with a million files must not hold up the end; what is left of it has an intent.
+        let mut ended = stopped.clone();
+        let unless_ended = |job| async move {
+            tokio::select! {
+                _ = ended.wait_for(|stop| *stop) => {}
+                () = job => {}
+            }
+        };
+        tasks.spawn(unless_ended(repeat(
             "prune",
             every(PRUNE_EVERY_MS),
             stopped.clone(),
@@ -68,7 +76,7 @@ impl Jobs {
                 while s.sweep_limbo().await? {}
                 s.expire_uploads().await
             },
-        ));
+        )));
         tasks.spawn(repeat(
             "measure",
             every(MEASURE_EVERY_MS),

@@ -5,12 +5,13 @@
 use super::groups::{GroupCollector, write_values};
 use crate::error::{Error, Kind, Result};
 use crate::files::{BodyBroken, BodyStream};
-use crate::limits::{BODY_BUDGET_BYTES, IO_BYTES_MAX};
+use crate::limits::{BODY_BUDGET_BYTES, GATHER_BYTES, GATHER_MS, IO_BYTES_MAX};
 use crate::store::Draft;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 
@@ -77,6 +78,8 @@ pub(crate) struct Intake {
     budget: Arc<Budget>,
     /// What exceeded the last batch.
     spare: VecDeque<Bytes>,
+    /// What comes in drops, behind that.
+    drops: BytesMut,
     broken: Option<BodyBroken>,
     ended: bool,
 }
@@ -87,6 +90,7 @@ impl Intake {
             body,
             budget,
             spare: VecDeque::new(),
+            drops: BytesMut::new(),
             broken: None,
             ended: false,
         }
@@ -94,11 +98,21 @@ impl Intake {
 
     /// The body has ended, as far as can be told without waiting.
     pub(crate) fn ended(&self) -> bool {
-        self.ended && self.spare.is_empty() && self.broken.is_none()
+        self.ended && !self.has_bytes() && self.broken.is_none()
+    }
+
+    /// Why the body has broken off, whatever came of it before; for those who can use no part of it.
+    pub(crate) fn failure(&mut self) -> Option<Error> {
+        self.broken.take().map(gone)
+    }
+
+    fn has_bytes(&self) -> bool {
+        !self.spare.is_empty() || !self.drops.is_empty()
     }
 
     /// Returns what was taken too much.
     pub(crate) fn put_back(&mut self, batch: Batch) {
+        debug_assert!(self.drops.is_empty(), "a batch takes them all");
         let mut pieces: VecDeque<Bytes> = batch.pieces.into();
         pieces.append(&mut self.spare);
         self.spare = pieces;
@@ -106,19 +120,55 @@ impl Intake {
 
     /// Waits until there is something to take, or the end, or a break. Loses nothing when it is dropped.
     pub(crate) async fn wait(&mut self) {
-        while self.spare.is_empty() && !self.ended && self.broken.is_none() {
-            match self.body.next().await {
-                None => self.ended = true,
-                Some(Err(broken)) => self.broken = Some(broken),
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => self.spare.push_back(bytes),
+        while !self.has_bytes() && !self.ended && self.broken.is_none() {
+            let piece = self.body.next().await;
+            self.keep(piece);
+        }
+    }
+
+    fn keep(&mut self, piece: Option<Result<Bytes, BodyBroken>>) {
+        match piece {
+            None => self.ended = true,
+            Some(Err(broken)) => self.broken = Some(broken),
+            Some(Ok(bytes)) if bytes.len() < GATHER_BYTES => self.drops.extend_from_slice(&bytes),
+            Some(Ok(bytes)) => {
+                self.flush_drops();
+                self.spare.push_back(bytes);
             }
         }
     }
 
-    /// Waits for some bytes, then adds what is there already, at most [`IO_BYTES_MAX`]. `None` at the end.
+    fn flush_drops(&mut self) {
+        if !self.drops.is_empty() {
+            self.spare
+                .push_back(std::mem::take(&mut self.drops).freeze());
+        }
+    }
+
+    /// More may come, and what is there is not worth much.
+    fn is_little(&self) -> bool {
+        self.spare.is_empty()
+            && self.drops.len() < GATHER_BYTES
+            && !self.ended
+            && self.broken.is_none()
+    }
+
+    /// Writing has a price by the piece: whoever sends byte by byte must not make the disk busy for everybody.
+    async fn gather(&mut self) {
+        let enough = async {
+            while self.is_little() {
+                let piece = self.body.next().await;
+                self.keep(piece);
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(GATHER_MS), enough).await;
+    }
+
+    /// Waits for some bytes, a little longer if they are few, then adds what is there already, at most
+    /// [`IO_BYTES_MAX`]. `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Batch>> {
         self.wait().await;
+        self.gather().await;
         let mut pieces = Vec::new();
         let mut len = 0;
         while len < IO_BYTES_MAX {
@@ -152,20 +202,14 @@ impl Intake {
 
     /// A piece that is there without waiting.
     fn ready(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(piece) = self.spare.pop_front() {
-                return Some(piece);
-            }
-            if self.ended || self.broken.is_some() {
-                return None;
-            }
-            match self.body.next().now_or_never()? {
-                None => self.ended = true,
-                Some(Err(broken)) => self.broken = Some(broken),
-                Some(Ok(bytes)) if bytes.is_empty() => {}
-                Some(Ok(bytes)) => return Some(bytes),
-            }
+        while self.is_little() {
+            let Some(piece) = self.body.next().now_or_never() else {
+                break;
+            };
+            self.keep(piece);
         }
+        self.flush_drops();
+        self.spare.pop_front()
     }
 }
 
@@ -245,5 +289,73 @@ impl Sink {
         let values = self.groups.take();
         write_values(&*self.draft, &values).await?;
         Ok(self.written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::stream;
+    use tokio::time::Instant;
+
+    fn intake(body: BodyStream) -> Intake {
+        Intake::new(body, Arc::new(Budget::new()))
+    }
+
+    /// A body of one byte every so many milliseconds.
+    fn dripping(bytes: usize, ms: u64) -> BodyStream {
+        Box::pin(stream::unfold(bytes, move |left| async move {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+            (left > 0).then(|| (Ok(Bytes::from_static(b"x")), left - 1))
+        }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn drops_are_gathered_and_wait_for_nobody() {
+        let mut slow = intake(dripping(1000, 50));
+        let first = slow.next().await.unwrap().unwrap();
+        assert_eq!((first.pieces.len(), first.len), (1, 6));
+        let mut taken = first.len;
+        while let Some(batch) = slow.next().await.unwrap() {
+            taken += batch.len;
+        }
+        assert_eq!(taken, 1000);
+        let begun = Instant::now();
+        let mut whole = intake(Box::pin(stream::iter([Ok(Bytes::from_static(b"all"))])));
+        assert_eq!(whole.next().await.unwrap().unwrap().len, 3);
+        assert!(whole.ended() && begun.elapsed().is_zero());
+    }
+
+    #[tokio::test]
+    async fn pieces_keep_their_order_whatever_their_size() {
+        let mut all = Vec::new();
+        let pieces: Vec<_> = [1, 5000, 2, 3, 2047, 2048, 1, 300_000, 7]
+            .into_iter()
+            .zip(1..)
+            .map(|(len, fill)| {
+                all.extend(vec![fill; len]);
+                Ok(Bytes::from(vec![fill; len]))
+            })
+            .collect();
+        let mut body = intake(Box::pin(stream::iter(pieces)));
+        let mut got = Vec::new();
+        while let Some(batch) = body.next().await.unwrap() {
+            assert!(batch.len <= IO_BYTES_MAX);
+            let pieces: Vec<u8> = batch.pieces.concat();
+            assert_eq!(pieces.len(), batch.len);
+            got.extend(pieces);
+        }
+        assert!(got == all);
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_break_is_there() {
+        let pieces = [
+            Ok(Bytes::from_static(b"ab")),
+            Err(BodyBroken("gone".into())),
+        ];
+        let mut body = intake(Box::pin(stream::iter(pieces)));
+        assert_eq!(body.next().await.unwrap().unwrap().len, 2);
+        assert_eq!(body.next().await.err().unwrap().kind(), Kind::ClientGone);
     }
 }

@@ -10,6 +10,7 @@ use gfl_core::store::fault::{Fault, Op};
 crate::cases! {
     a_deleted_file_comes_back
     a_deleted_folder_comes_back_whole
+    what_went_with_its_folder_is_said_to_be_there
     restoring_over_a_file_keeps_that
     a_replaced_version_comes_back
     every_deleted_generation_comes_back
@@ -25,6 +26,20 @@ crate::cases! {
     a_prune_that_dies_leaves_nothing
     a_prune_and_a_restore_cannot_both
     deleted_rows_are_swept
+}
+
+async fn what_went_with_its_folder_is_said_to_be_there(bed: &Bed) {
+    bed.put("d/in/f", b"x").await;
+    bed.delete("d").await.unwrap();
+    for at in ["d/in/f", "d/in"] {
+        let error = bed.restore(at, None).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound);
+        assert!(error.message().contains("together with d;"), "{error}");
+    }
+    let error = bed.restore("e/f", None).await.unwrap_err();
+    assert!(!error.message().contains("together"), "{error}");
+    bed.restore("d", None).await.unwrap();
+    bed.has("d/in/f", b"x").await;
 }
 
 async fn a_deleted_file_comes_back(bed: &Bed) {

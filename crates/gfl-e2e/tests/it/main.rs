@@ -37,6 +37,7 @@ mod tls;
 mod tls_client;
 mod tls_handshakes;
 mod tls_over;
+mod tls_update;
 mod tokens;
 mod transfers;
 mod uploads;

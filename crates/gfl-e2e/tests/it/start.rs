@@ -340,7 +340,7 @@ fn what_check_calls_an_error_is_refused_by_a_start() {
         (
             json!({"tls_cert": "c", "tls_key": "k"}),
             none(),
-            "server.tls_cert \"c\"",
+            "cannot read c, which server.tls_cert",
         ),
         (
             json!({"plain_http": "refuse"}),
@@ -357,7 +357,7 @@ fn what_check_calls_an_error_is_refused_by_a_start() {
         refused(&dir, &[], words);
     }
     configure(&dir, &none(), &none());
-    refused(&dir, &["-port", "x"], r#"-port "127.0.0.1:x""#);
+    refused(&dir, &["-port", "x"], r#"-port "x""#);
     refused(&dir, &["-durability", "some"], "-durability");
     // A first start, too.
     let (_temp, dir) = empty();
@@ -447,7 +447,6 @@ fn check_warns_about_what_a_start_allows() {
             &[],
             "without a token",
         ),
-        (json!({}), &["check"], "is no option"),
     ] {
         configure(&dir, &server, &json!({}));
         let check = run(&dir, &[&["-check"], args].concat());
@@ -459,9 +458,8 @@ fn check_warns_about_what_a_start_allows() {
         assert_eq!(names(&dir), before);
     }
     // The server does start, and says the same.
-    let running = start(&dir, &["ignored"], None);
+    let running = start(&dir, &[], None);
     let log = fs::read_to_string(dir.with_extension("log")).unwrap();
     assert!(log.contains("WARN") && log.contains("chmod 600"), "{log}");
-    assert!(log.contains("is no option"), "{log}");
     assert!(running.addr.ip().is_loopback());
 }

@@ -2,15 +2,17 @@
 //! knows hyper's connection. Knows nothing of paths, users or files; what a request means is [`Server::handle`]'s
 //! business.
 //!
-//! `connection` finds out what a connection speaks, `http1` and `http2` speak it, `socket` keeps the deadlines of
-//! bytes and `streams` those of HTTP/2's streams.
+//! `connection` finds out what a connection speaks, `http1` and `http2` speak it, `head` waits for requests, `socket`
+//! keeps the deadlines of bytes and `streams` those of HTTP/2's streams; `room` is the memory that they share.
 
 mod accept;
 #[cfg(unix)]
 mod admin;
 mod connection;
+mod head;
 mod http1;
 mod http2;
+mod room;
 mod slots;
 mod socket;
 mod streams;
@@ -23,6 +25,7 @@ pub use streams::Shares;
 
 use crate::tls::Tls;
 use slots::Slot;
+use socket::Phase;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -33,7 +36,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 /// The kernel's queue of connections that wait to be accepted.
 const BACKLOG_CONNECTIONS: u32 = 1024;
-/// A connection that is used for nothing is closed after this. (A head that has begun gets less: see [`socket`].)
+/// A connection that is used for nothing is closed after this. (A head that has begun gets less: see [`head`].)
 const IDLE_MS_MAX: u64 = 75_000;
 /// Who is asked for his place and has an answer left that he does not read keeps it no longer than this.
 const VACATE_MS_MAX: u64 = 2_000;
@@ -118,8 +121,19 @@ async fn nothing_runs(slot: Arc<Slot>) {
     }
 }
 
+/// Resolves when no request has run for a while, and no rest of an answer was on its way either.
+async fn nothing_moves(slot: Arc<Slot>, phase: Arc<Phase>) {
+    loop {
+        let (ran, sent) = (slot.is_running(), phase.sent());
+        tokio::time::sleep(Duration::from_millis(VACATE_MS_MAX)).await;
+        if !ran && !slot.is_running() && phase.sent() == sent {
+            return;
+        }
+    }
+}
+
 /// Never, if there is nothing to wait for.
-async fn wait_for<F: Future<Output = ()>>(what: &mut Option<Pin<Box<F>>>) {
+async fn wait_for<F: Future<Output = ()> + ?Sized>(what: &mut Option<Pin<Box<F>>>) {
     match what {
         Some(what) => what.as_mut().await,
         None => std::future::pending().await,

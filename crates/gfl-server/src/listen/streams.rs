@@ -3,11 +3,12 @@
 
 use super::IDLE_MS_MAX;
 use crate::body::{Body, BodyError};
+use crate::pace::RATE_BYTES_PER_S_MIN;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -22,8 +23,9 @@ const WINDOWS_BYTES: usize = 8 * 1024 * 1024;
 const WINDOW_BYTES: [usize; 2] = [1024 * 1024, 256 * 1024];
 /// … and never less than the protocol's own start.
 const WINDOW_FLOOR_BYTES: usize = 64 * 1024;
-/// Answers that wait for the peer, all of them, for so long.
-const STALL_MS_MAX: u64 = 120_000;
+/// A peer that takes less than [`RATE_BYTES_PER_S_MIN`] on average over so much time in which all answers wait for it
+/// is cut off: the same as for HTTP/1.1, but counted here too, because a closed window of HTTP/2 keeps no write waiting.
+pub(super) const ANSWER_WINDOW: Duration = Duration::from_secs(120);
 /// Requests taken back by the client before they were answered: more than these, and more than half of all, is an
 /// attack (rapid reset, CVE-2023-44487) and no change of mind.
 const CANCELLED_MAX: u32 = 100;
@@ -79,16 +81,24 @@ impl Shares {
 /// The streams of one connection.
 #[derive(Debug)]
 pub(super) struct Streams {
-    born: Instant,
-    /// Requests whose answers have not been handed over whole.
-    open: AtomicU32,
-    /// Those of them that wait for the peer: a piece is handed over and the next not asked for.
-    waiting: AtomicU32,
-    begun: AtomicU32,
-    cancelled: AtomicU32,
-    /// When something moved last, in milliseconds since `born`.
-    moved_ms: AtomicU64,
+    state: Mutex<State>,
     abuse: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Requests whose answers have not been handed over whole.
+    open: u32,
+    /// Those of them that wait for the peer: a piece is handed over and the next not asked for.
+    waiting: u32,
+    begun: u32,
+    cancelled: u32,
+    /// The last change of any of these.
+    changed: Instant,
+    /// How long all of them have waited for the peer, in this window, up to `changed`.
+    waited: Duration,
+    /// What had been sent on the connection when this window began.
+    sent_before: u64,
 }
 
 /// What is to be done about a connection.
@@ -98,21 +108,41 @@ pub(super) enum Verdict {
     Wait(Instant),
     /// It has been used for nothing for long enough.
     Idle,
-    /// Its peer takes nothing.
-    Stalled,
+    /// Its peer takes nothing, or next to nothing.
+    Slow,
 }
 
 impl Default for Streams {
     fn default() -> Streams {
+        let state = State {
+            open: 0,
+            waiting: 0,
+            begun: 0,
+            cancelled: 0,
+            changed: Instant::now(),
+            waited: Duration::ZERO,
+            sent_before: 0,
+        };
         Streams {
-            born: Instant::now(),
-            open: AtomicU32::new(0),
-            waiting: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
-            cancelled: AtomicU32::new(0),
-            moved_ms: AtomicU64::new(0),
+            state: Mutex::new(state),
             abuse: Notify::new(),
         }
+    }
+}
+
+impl State {
+    /// Whatever takes long while this is false, it is not the peer: a handler is at work, or content is being read.
+    fn waits_for_peer(&self) -> bool {
+        self.open > 0 && self.waiting == self.open
+    }
+
+    /// Before every change, and before a look.
+    fn count_time(&mut self) {
+        let now = Instant::now();
+        if self.waits_for_peer() {
+            self.waited += now - self.changed;
+        }
+        self.changed = now;
     }
 }
 
@@ -122,25 +152,24 @@ impl Streams {
         Duration::from_millis(IDLE_MS_MAX)
     }
 
-    /// What is to be done now.
-    pub(super) fn verdict(&self) -> Verdict {
-        let open = self.open.load(Relaxed);
-        let limit_ms = match open {
-            0 => IDLE_MS_MAX,
-            _ => STALL_MS_MAX,
-        };
-        let moved = self.born + Duration::from_millis(self.moved_ms.load(Relaxed));
-        let limit = Duration::from_millis(limit_ms);
-        let now = Instant::now();
-        if open > 0 && self.waiting.load(Relaxed) < open {
-            // A handler is at work, or content is being read: whatever takes long, it is not the peer.
-            return Verdict::Wait(now + limit);
+    /// What is to be done now. `sent` are all bytes that the connection has taken since it began.
+    pub(super) fn verdict(&self, sent: u64) -> Verdict {
+        let mut state = self.state.lock();
+        if state.open == 0 {
+            let limit = state.changed + Duration::from_millis(IDLE_MS_MAX);
+            return match limit > Instant::now() {
+                true => Verdict::Wait(limit),
+                false => Verdict::Idle,
+            };
         }
-        match (moved + limit > now, open) {
-            (true, _) => Verdict::Wait(moved + limit),
-            (false, 0) => Verdict::Idle,
-            (false, _) => Verdict::Stalled,
+        state.count_time();
+        if state.waited >= ANSWER_WINDOW {
+            if sent - state.sent_before < RATE_BYTES_PER_S_MIN * ANSWER_WINDOW.as_secs() {
+                return Verdict::Slow;
+            }
+            (state.waited, state.sent_before) = (Duration::ZERO, sent);
         }
+        Verdict::Wait(state.changed + (ANSWER_WINDOW - state.waited))
     }
 
     /// Resolves when the client only makes work.
@@ -148,9 +177,10 @@ impl Streams {
         self.abuse.notified().await;
     }
 
-    fn moved(&self) {
-        let ms = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_ms.store(ms, Relaxed);
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state.lock();
+        state.count_time();
+        change(&mut state)
     }
 }
 
@@ -165,14 +195,16 @@ pub(super) struct Running {
 impl Running {
     /// Counts a request. None when all connections together have too many.
     pub(super) fn begin(streams: &Arc<Streams>, shares: &Shares) -> Option<Running> {
-        let extra = match streams.open.load(Relaxed) {
-            // One request at a time is what a connection is for.
-            0 => None,
-            _ => Some(Arc::clone(&shares.streams).try_acquire_owned().ok()?),
-        };
-        streams.open.fetch_add(1, Relaxed);
-        streams.begun.fetch_add(1, Relaxed);
-        streams.moved();
+        let extra = streams.change(|state| {
+            let extra = match state.open {
+                // One request at a time is what a connection is for.
+                0 => None,
+                _ => Some(Arc::clone(&shares.streams).try_acquire_owned().ok()?),
+            };
+            state.open += 1;
+            state.begun = state.begun.saturating_add(1);
+            Some(extra)
+        })?;
         Some(Running {
             streams: Arc::clone(streams),
             _extra: extra,
@@ -184,10 +216,10 @@ impl Running {
     fn set_waiting(&mut self, waiting: bool) {
         if waiting != self.waiting {
             self.waiting = waiting;
-            match waiting {
-                true => self.streams.waiting.fetch_add(1, Relaxed),
-                false => self.streams.waiting.fetch_sub(1, Relaxed),
-            };
+            self.streams.change(|state| match waiting {
+                true => state.waiting += 1,
+                false => state.waiting -= 1,
+            });
         }
     }
 }
@@ -195,15 +227,16 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.set_waiting(false);
-        let streams = &self.streams;
-        streams.open.fetch_sub(1, Relaxed);
-        streams.moved();
-        if self.finished {
-            return;
-        }
-        let cancelled = streams.cancelled.fetch_add(1, Relaxed) + 1;
-        if cancelled > CANCELLED_MAX && cancelled > streams.begun.load(Relaxed) / 2 {
-            streams.abuse.notify_one();
+        let is_abuse = self.streams.change(|state| {
+            state.open -= 1;
+            if self.finished {
+                return false;
+            }
+            state.cancelled = state.cancelled.saturating_add(1);
+            state.cancelled > CANCELLED_MAX && state.cancelled > state.begun / 2
+        });
+        if is_abuse {
+            self.streams.abuse.notify_one();
         }
     }
 }
@@ -221,7 +254,6 @@ impl Counted {
 
     fn note(&mut self, change: impl FnOnce(&mut Running)) {
         if let Some(running) = self.running.as_mut() {
-            running.streams.moved();
             change(running);
         }
     }

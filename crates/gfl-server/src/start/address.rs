@@ -25,13 +25,15 @@ pub(super) fn decide(args: &Args, configured: &str) -> Address {
     };
     let text = format!("{host}:{port}");
     let wrong = port.parse::<u16>().is_err().then(|| {
-        let setting = match (&args.port, &args.listen) {
-            (Some(_), _) => "-port",
-            (None, Some(_)) => "-listen",
-            (None, None) => SETTING,
-        };
         let why = "is no address to listen on, write host:port with a port from 0 to 65535";
-        Finding::error(setting, &text, why)
+        match (&args.port, &args.listen) {
+            (Some(typed), _) => {
+                let why = "is no port, write a number from 0 to 65535";
+                Finding::error("-port", typed, why)
+            }
+            (None, Some(typed)) => Finding::error("-listen", typed, why),
+            (None, None) => Finding::error(SETTING, &text, why),
+        }
     });
     Address {
         text,

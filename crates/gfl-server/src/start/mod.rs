@@ -3,6 +3,7 @@
 //! [`Finding`]: `-check` tells them all, a start refuses those that are fatal with the same words.
 
 mod address;
+mod certificate;
 mod database;
 mod finding;
 mod folders;
@@ -131,7 +132,6 @@ pub fn plan(args: &Args, found: Found) -> Plan {
         server.tokens_file = beside(&args.config, "tokens.json");
     }
     let mut findings = Vec::new();
-    findings.extend(ignored_arguments(args));
     let unknown_keys = unknown
         .iter()
         .map(|warning| Finding::warning(&args.config, "", warning.to_string()).without_value());
@@ -213,13 +213,6 @@ fn beside(file: &str, name: &str) -> String {
         .with_file_name(name)
         .to_string_lossy()
         .into_owned()
-}
-
-/// v0.1 ignored what follows the options, and so does this; but `gfl-server check` is no check.
-fn ignored_arguments(args: &Args) -> Option<Finding> {
-    let first = args.ignored.first()?;
-    let why = "is no option and is ignored, with all that follows it; options begin with a dash";
-    Some(Finding::warning("argument", first, why))
 }
 
 /// Values that are allowed and yet may not be meant.
@@ -341,7 +334,7 @@ impl Plan {
             (self.origin.meta_dir, &self.settings.meta_dir),
         );
         found.extend(database::look(self));
-        found.extend(self.tls.look());
+        found.extend(certificate::look(self));
         found.extend(self.config_doubts());
         found.extend(tokens::look(self, reach));
         self.findings.extend(found);

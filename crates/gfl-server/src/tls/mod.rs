@@ -11,6 +11,7 @@ pub mod self_signed;
 pub use plan::{Source, TlsPlan};
 
 use crate::life::reload::Hook;
+use crate::start::absolute;
 use anyhow::{Context, Result};
 use gfl_api::certificate::day;
 use pair::{Pair, PairFiles};
@@ -33,7 +34,7 @@ const H2: &[u8] = b"h2";
 /// holds no more than this beside what its socket holds.
 const WRITE_BUF_BYTES: usize = 32 * 1024;
 /// Days before its end from which on a certificate is warned about …
-const EXPIRY_DAYS_WARNED: i64 = 14;
+pub(crate) const EXPIRY_DAYS_WARNED: i64 = 14;
 /// … so often.
 const EXPIRY_WARNED_EVERY: Duration = Duration::from_hours(24);
 
@@ -120,7 +121,7 @@ impl Tls {
         };
         format!(
             "TLS certificate: {}, valid until {}\nTLS fingerprint (SHA-256): {}\n",
-            self.files.cert.display(),
+            absolute(&self.files.cert).display(),
             day(pair.validity.not_after_s),
             pair.fingerprint
         )
@@ -200,8 +201,9 @@ impl Upkeep {
         let Upkeep { tls, acme } = self;
         let warnings = async {
             loop {
-                tls.warn_of_expiry();
+                // At the start it is among the doubts about the settings.
                 tokio::time::sleep(EXPIRY_WARNED_EVERY).await;
+                tls.warn_of_expiry();
             }
         };
         match acme {
@@ -232,7 +234,7 @@ fn config(resolver: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, rustls:
 }
 
 /// Seconds since 1970. Certificates are dated; nothing else here asks for the time.
-fn now_s() -> i64 {
+pub(crate) fn now_s() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .ok()

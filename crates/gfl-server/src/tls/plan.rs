@@ -5,7 +5,7 @@ use super::acme::Acme;
 use super::pair::PairFiles;
 use super::self_signed::SelfSigned;
 use super::{Tls, Upkeep, now_s};
-use crate::start::Finding;
+use crate::start::{Finding, absolute};
 use anyhow::Result;
 use gfl_api::certificate::day;
 use gfl_api::config::{CertificateSource, ConfigError, PlainHttp, TlsConfig};
@@ -122,20 +122,7 @@ impl TlsPlan {
         }
     }
 
-    /// What would keep a start from showing the certificate. Looks only.
-    pub fn look(&self) -> Option<Finding> {
-        let (setting, files) = match self.source.as_ref()? {
-            Source::Files(files) => ("server.tls_cert", files.clone()),
-            Source::SelfSigned(own) => ("server.tls_self_signed", own.existing()?),
-            // A bad one is asked for again.
-            Source::Acme(_) => return None,
-        };
-        let why = files.read(now_s()).err()?;
-        let cert = files.cert.to_string_lossy();
-        Some(Finding::error(setting, &cert, format!("{why:#}")))
-    }
-
-    /// Lines for `-check`: name and value. What cannot be read is left to [`TlsPlan::look`].
+    /// Lines for `-check`: name and value. What cannot be read is told as a finding.
     pub fn describe(&self) -> Vec<(&'static str, String)> {
         let mut lines = Vec::new();
         let files = match &self.source {
@@ -144,7 +131,10 @@ impl TlsPlan {
                 None
             }
             Some(Source::Files(files)) => {
-                lines.push(("tls", format!("certificate {}", files.cert.display())));
+                lines.push((
+                    "tls",
+                    format!("certificate {}", absolute(&files.cert).display()),
+                ));
                 Some(files.clone())
             }
             Some(Source::SelfSigned(own)) => {

@@ -37,7 +37,7 @@ pub(super) async fn answer(call: &Call) -> Answer {
     } else {
         Method::GET
     };
-    match content::answer(&method, &call.headers, file, &call.server.budget) {
+    match content::answer(&method, call.headers(), file, &call.server.budget) {
         Ok(answer) => Ok(answer),
         Err(NotSent::PreconditionFailed) => Err(TextFailure::new(
             StatusCode::PRECONDITION_FAILED,

@@ -87,7 +87,7 @@ struct Target {
 
 impl Target {
     fn of(call: &Call) -> Target {
-        let query = Query::parse(call.uri.query());
+        let query = Query::parse(call.uri().query());
         let text = query.get("path").unwrap_or_default().to_owned();
         let path = FilePath::parse_v0(&text);
         name(call, &text, &path);

@@ -44,7 +44,7 @@ pub fn clean(path: &str) -> String {
 pub fn answer(call: &Call, cleaned: &str) -> Response<Body> {
     call.route("redirect");
     let mut location = utf8_percent_encode(cleaned, PATH).to_string();
-    if let Some(query) = call.uri.query() {
+    if let Some(query) = call.uri().query() {
         location.push('?');
         location.push_str(query);
     }

@@ -48,6 +48,7 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     }
     fields::demand_type(&call, TYPE_BULK, ACCEPT)?;
     fields::refuse_coding(&call)?;
+    let is_held = held::is_needed(call.headers());
     let mut reader = Reader {
         server: Arc::clone(&call.server),
         body: call.take_body().into_stream(),
@@ -67,7 +68,7 @@ pub(super) async fn route(mut call: Call) -> Outcome {
     };
     // A task of its own: files that arrived whole are stored even when the client does not wait for the answer.
     tokio::spawn(storer.run(reader, first));
-    let held = match held::is_needed(&call.headers) {
+    let held = match is_held {
         true => held::until_the_end(&mut answered).await,
         false => held::Held::default(),
     };

@@ -106,7 +106,7 @@ pub(super) fn preconditions(call: &Call) -> Outcome<Preconditions> {
 
 /// The query; a pair that cannot be read is an error in v1.
 pub(super) fn query(call: &Call) -> Outcome<Query> {
-    let query = Query::parse(call.uri.query());
+    let query = Query::parse(call.uri().query());
     if query.is_broken() {
         return Err(Failure::invalid(
             "the query is malformed, percent-encode names and values",

@@ -38,7 +38,7 @@ async fn get(call: Call, caller: Caller, path: FilePath) -> Outcome {
         .app()
         .open_file(&caller, &path, version.as_ref())
         .await?;
-    let answer = content::answer(&call.method, &call.headers, file, &call.server.budget);
+    let answer = content::answer(&call.method, call.headers(), file, &call.server.budget);
     let mut answer = answer.map_err(|why| match why {
         content::NotSent::PreconditionFailed => Failure::new(
             Code::PreconditionFailed,
@@ -73,7 +73,7 @@ pub(super) fn version(text: &str) -> Outcome<Key> {
 }
 
 async fn put(mut call: Call, caller: Caller, path: FilePath) -> Outcome {
-    if call.headers.contains_key(CONTENT_RANGE) {
+    if call.headers().contains_key(CONTENT_RANGE) {
         // RFC 9110 section 14.5: ignoring it would replace the file by a piece of it.
         return Err(Failure::invalid(
             "PUT stores whole files; send parts to an upload made by POST /v1/uploads",

@@ -14,7 +14,7 @@ use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
 use gfl_api::v1::UploadList;
 use gfl_core::auth::{Caller, Verb};
-use gfl_core::files::{Begin, Part, UploadState, UploadStatus};
+use gfl_core::files::{Begin, Expected, Part, UploadState, UploadStatus};
 use gfl_core::limits::{FINGERPRINT_CHARS_MAX, UPLOADS_PAGE_MAX};
 use http::header::{CACHE_CONTROL, CONTENT_RANGE, HeaderName, HeaderValue, LOCATION};
 use http::{HeaderMap, Method, StatusCode};
@@ -126,8 +126,9 @@ async fn begin(call: Call, caller: Caller) -> Outcome {
 /// `Upload-Length`: absent is fine, malformed is not.
 fn length(call: &Call) -> Outcome<Option<u64>> {
     let parse = |text: String| {
-        parse_integer(&text)
-            .ok_or_else(|| Failure::invalid("Upload-Length is not a number of bytes"))
+        parse_integer(&text).ok_or_else(|| {
+            Failure::invalid("Upload-Length is not a number of bytes of up to 15 digits")
+        })
     };
     call.header(UPLOAD_LENGTH).map(parse).transpose()
 }
@@ -236,11 +237,15 @@ async fn append(mut call: Call, caller: &Caller, id: &str) -> Outcome {
         .as_deref()
         .and_then(parse_boolean)
         .ok_or_else(|| Failure::invalid("send Upload-Complete: ?1 with the last bytes, else ?0"))?;
+    let expected = match completes {
+        true => fields::expected(&call, false)?,
+        false => Expected::default(),
+    };
     let known = call.app().upload_status(caller, id).await?;
     call.names(&known.path);
     if completes && known.state != UploadState::Receiving {
         // Asked again after the answer was lost: the bytes, if any, are there already.
-        return complete(&call, caller, id, None).await;
+        return complete(&call, caller, id, expected, None).await;
     }
     let began_ms = Some(known.created_ms);
     let declared = call.body.declared_bytes();
@@ -248,7 +253,7 @@ async fn append(mut call: Call, caller: &Caller, id: &str) -> Outcome {
         let status = call.app().upload_fence(caller, id).await?;
         check_offset(&status, offset, completes)?;
         if completes {
-            return complete(&call, caller, id, began_ms).await;
+            return complete(&call, caller, id, expected, began_ms).await;
         }
         return Ok(not_complete(&status));
     }
@@ -265,7 +270,7 @@ async fn append(mut call: Call, caller: &Caller, id: &str) -> Outcome {
     let received = call.app().upload_append(caller, id, offset, body).await;
     let status = received.map_err(|error| tell_offset(Failure::from(error)))?;
     if completes {
-        return complete(&call, caller, id, began_ms).await;
+        return complete(&call, caller, id, expected, began_ms).await;
     }
     Ok(not_complete(&status))
 }
@@ -301,8 +306,13 @@ fn tell_offset(failure: Failure) -> Failure {
 }
 
 /// Completes an upload that began then; none if another request has done it already.
-async fn complete(call: &Call, caller: &Caller, id: &str, began_ms: Option<i64>) -> Outcome {
-    let expected = fields::expected(call, false)?;
+async fn complete(
+    call: &Call,
+    caller: &Caller,
+    id: &str,
+    expected: Expected,
+    began_ms: Option<i64>,
+) -> Outcome {
     let done = call.app().upload_complete(caller, id, expected).await?;
     let mut answer = committed(&done);
     answer

@@ -78,8 +78,9 @@ async fn a_dripping_body_is_refused_and_what_came_of_it_is_kept() {
     }
     tokio::time::pause();
     let (seconds, answer) = drip(&mut stream, 25).await;
-    // The good start was worth one window.
-    assert!((60..=121).contains(&seconds), "{seconds} s");
+    // The good start was worth one window. How many more there are depends on the machine: while the catalog's thread
+    // works, the stopped clock jumps on, and that time is not the client's. [`drip`] has an upper limit.
+    assert!(seconds >= 60, "{seconds} s");
     assert!(
         answer.starts_with("HTTP/1.1 408 ") && answer.contains("connection: close"),
         "{answer}"

@@ -1,8 +1,8 @@
 //! The command line: words in, an [`Invocation`] out. First what was typed, then what is meant.
 //!
-//! Two rules. Known options are recognised anywhere until `--`. All other words are what they were in v0.1: the
-//! command, its first argument, and the rest joined by single spaces; where there is a `--`, which v0.1 did not know,
-//! every word is a name of its own. Reads no file and asks no server.
+//! Two rules. Known options are recognised anywhere until `--`; what else begins with a dash is refused. All other words
+//! are what they were in v0.1: the command, its first argument, and the rest joined by single spaces; where there is a
+//! `--`, which v0.1 did not know, every word is a name of its own. Reads no file and asks no server.
 
 mod options;
 mod usage;
@@ -12,7 +12,7 @@ pub(crate) use usage::of as usage_of;
 use crate::transfer;
 use crate::ui::Voice;
 use gfl_api::certificate::Fingerprint;
-use gfl_api::goflags::{self, FlagError, parse_int};
+use gfl_api::goflags::parse_int;
 use options::Given;
 use std::fmt;
 
@@ -133,46 +133,60 @@ pub(crate) struct Names {
 /// Why there is no invocation.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ArgsError {
-    /// `-h`: usage on stderr, exit 0.
+    /// `-h`: usage on stdout, exit 0.
     Help,
-    /// No command: usage on stdout, exit 1, as in v0.1.
+    /// No command: usage on stderr, exit 1.
     NoCommand,
-    /// Unknown command: as in v0.1.
+    /// Unknown command: the same.
     Unknown(String),
-    /// Too few words for a command: its usage on stdout, exit 1, as in v0.1.
+    /// Too few words for a command: its usage on stderr, exit 1.
     Missing(&'static str),
     /// An option that cannot be understood: exit 2, as Go does it.
     Flag(String),
+    /// The same, where something can be said about what to write instead.
+    Word {
+        /// What is wrong.
+        text: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// Help for something that there is no help for.
+    Topic(String),
 }
 
 impl fmt::Display for ArgsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Help | Self::NoCommand | Self::Missing(_) => Ok(()),
-            Self::Unknown(command) => write!(f, "Unknown command: {command}"),
-            Self::Flag(text) => f.write_str(text),
+            Self::Help => f.write_str("help was asked for"),
+            Self::NoCommand => f.write_str("a command is missing"),
+            Self::Missing(command) => write!(f, "{command}: arguments are missing"),
+            Self::Unknown(command) | Self::Topic(command) => {
+                write!(f, "Unknown command: {command}")
+            }
+            Self::Flag(text) | Self::Word { text, .. } => f.write_str(text),
         }
     }
 }
 
-/// Reads the words behind the program's name.
-pub(crate) fn parse(words: &[String]) -> Result<Invocation, ArgsError> {
-    // In front of the command options are Go's, and an unknown one is an error.
-    let front = goflags::parse(words, &options::front()).map_err(|error| match error {
-        FlagError::Help => ArgsError::Help,
-        other => ArgsError::Flag(other.to_string()),
-    })?;
-    let mut given = Given::from_front(&front);
+/// Reads the words behind the program's name. `is_here` tells whether a word is the name of a local file.
+pub(crate) fn parse(
+    words: &[String],
+    is_here: impl Fn(&str) -> bool,
+) -> Result<Invocation, ArgsError> {
+    let (mut given, rest) = options::in_front(words)?;
     if given.is_on("version") {
         return invocation(&given, Command::Version { ask_server: false });
     }
-    let Some((name, rest)) = front.rest.split_first() else {
+    let Some((name, rest)) = rest.split_first() else {
         return Err(ArgsError::NoCommand);
     };
     let Some(known) = options::of(name) else {
         return Err(ArgsError::Unknown(name.clone()));
     };
-    let words = given.take(rest, known)?;
+    given.refuse_unless(known)?;
+    // Only these two name local files.
+    let is_here = |word: &str| matches!(name.as_str(), "put" | "get") && is_here(word);
+    let words = given.take(rest, known, is_here)?;
     if given.is_on("help") {
         return invocation(
             &given,
@@ -183,6 +197,12 @@ pub(crate) fn parse(words: &[String]) -> Result<Invocation, ArgsError> {
     }
     let command = command(name, words, &given)?;
     invocation(&given, command)
+}
+
+/// Whether answers are wanted as JSON, asked of words that cannot be understood.
+pub(crate) fn is_json(words: &[String]) -> bool {
+    let mut options = words.iter().take_while(|word| *word != "--");
+    options.any(|word| word == "--json" || word == "-json")
 }
 
 fn invocation(given: &Given, command: Command) -> Result<Invocation, ArgsError> {
@@ -269,7 +289,10 @@ fn command(name: &str, words: Vec<String>, given: &Given) -> Result<Command, Arg
             downgrade: given.is_on("downgrade"),
         }),
         "version" => Command::Version { ask_server: true },
-        _ => Command::Help { topic: first },
+        _ => match first {
+            Some(topic) if options::of(&topic).is_none() => return Err(ArgsError::Topic(topic)),
+            topic => Command::Help { topic },
+        },
     })
 }
 

@@ -1,7 +1,7 @@
 //! The options: which there are, which command knows which, and how they are found among the other words.
 
 use super::ArgsError;
-use gfl_api::goflags::{Known, Parsed, parse_bool};
+use gfl_api::goflags::{self, FlagError, Known, parse_bool};
 
 /// Options every command knows.
 pub(crate) const GLOBAL: &[Known] = &[
@@ -90,6 +90,64 @@ pub(crate) fn front() -> Vec<Known> {
     known
 }
 
+/// Every command there is.
+pub(crate) const COMMANDS: &[&str] = &[
+    "put", "get", "ls", "rm", "mkdir", "mv", "cp", "stat", "restore", "config", "discover",
+    "update", "version", "help",
+];
+
+/// The options in front of the command, those of any command among them, and the words from the command on. They are
+/// Go's: the first word that is none ends them, and an unknown one is an error.
+pub(crate) fn in_front(words: &[String]) -> Result<(Given, Vec<String>), ArgsError> {
+    let mut known = front();
+    for option in COMMANDS
+        .iter()
+        .flat_map(|name| of(name).unwrap_or_default())
+    {
+        // `-version` is v0.1's: it shows the version.
+        if known.iter().all(|one| one.name != option.name) {
+            known.push(*option);
+        }
+    }
+    let parsed = goflags::parse(&apart(words, &known), &known).map_err(|error| match error {
+        FlagError::Help => ArgsError::Help,
+        other => ArgsError::Flag(other.to_string()),
+    })?;
+    let values = parsed.values.iter();
+    let values = values.map(|(name, value)| (long_name(name), value.clone()));
+    let given = Given {
+        values: values.collect(),
+        is_exact: false,
+    };
+    Ok((given, parsed.rest))
+}
+
+/// The words with short switches that stand together in front of the command taken apart.
+fn apart(words: &[String], known: &[Known]) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.as_slice().first() {
+        let Some((name, value)) = option_shape(word) else {
+            break;
+        };
+        words.next();
+        match known.iter().find(|option| option.name == name) {
+            None => match bundle(word, known) {
+                Some(switches) => all.extend(switches.iter().map(|name| format!("--{name}"))),
+                None => all.push(word.clone()),
+            },
+            Some(option) => {
+                all.push(word.clone());
+                if option.takes_value && value.is_none() {
+                    all.extend(words.next().cloned());
+                }
+            }
+        }
+    }
+    all.extend(words.cloned());
+    all
+}
+
 /// Options of a command besides the global ones; none if there is no such command.
 pub(crate) fn of(command: &str) -> Option<&'static [Known]> {
     Some(match command {
@@ -118,14 +176,15 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// Those in front of the command.
-    pub(crate) fn from_front(parsed: &Parsed) -> Self {
-        let values = parsed.values.iter();
-        Self {
-            values: values
-                .map(|(name, value)| (long_name(name), value.clone()))
-                .collect(),
-            is_exact: false,
+    /// Refuses what a command does not know.
+    pub(crate) fn refuse_unless(&self, known: &[Known]) -> Result<(), ArgsError> {
+        let mut all: Vec<&str> = known.iter().map(|option| long_name(option.name)).collect();
+        all.extend(front().iter().map(|option| long_name(option.name)));
+        match self.values.iter().find(|(name, _)| !all.contains(name)) {
+            None => Ok(()),
+            Some((name, _)) => Err(ArgsError::Flag(format!(
+                "flag provided but not defined: -{name}"
+            ))),
         }
     }
 
@@ -147,6 +206,7 @@ impl Given {
         &mut self,
         words: &[String],
         known: &[Known],
+        is_here: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, ArgsError> {
         let mut rest = Vec::new();
         let mut words = words.iter();
@@ -174,7 +234,9 @@ impl Given {
                     self.values.extend(on);
                     continue;
                 }
-                refuse_if_meant(word, name, known)?;
+                if !is_here(word) {
+                    return Err(refused(word, name, known));
+                }
                 rest.push(word.clone());
                 continue;
             };
@@ -232,9 +294,8 @@ fn bundle(word: &str, known: &[Known]) -> Option<Vec<&'static str>> {
     letters.chars().map(switch).collect()
 }
 
-/// v0.1 took every word behind the command as part of a name. That holds for `-word`; but a mistyped option must not
-/// end up in a file name, so what has two dashes, or is nearly a known option, is refused.
-fn refuse_if_meant(word: &str, name: &str, known: &[Known]) -> Result<(), ArgsError> {
+/// v0.1 took every word behind the command as part of a name. But a mistyped option must not end up in one.
+fn refused(word: &str, name: &str, known: &[Known]) -> ArgsError {
     let nearest = known
         .iter()
         .chain(GLOBAL)
@@ -242,15 +303,13 @@ fn refuse_if_meant(word: &str, name: &str, known: &[Known]) -> Result<(), ArgsEr
         .map(|option| (distance(name, option.name), option.name))
         .min()
         .filter(|(distance, _)| *distance <= 2);
-    if nearest.is_none() && !word.starts_with("--") {
-        return Ok(());
-    }
     let meant = nearest
         .map(|(_, name)| format!("; did you mean --{name}?"))
         .unwrap_or_default();
-    Err(ArgsError::Flag(format!(
-        "flag provided but not defined: -{name}{meant}\nhint: if {word:?} is a name, put `--` in front of the names"
-    )))
+    ArgsError::Word {
+        text: format!("flag provided but not defined: -{name}{meant}"),
+        hint: format!("there is no option {word}; a name that begins with - goes behind `--`"),
+    }
 }
 
 /// Characters to insert, remove or replace to get from one to the other.

@@ -8,7 +8,7 @@ fn words(line: &str) -> Vec<String> {
 }
 
 fn parsed(line: &str) -> Invocation {
-    parse(&words(line)).unwrap_or_else(|error| panic!("{line}: {error:?}"))
+    parse(&words(line), |_| false).unwrap_or_else(|error| panic!("{line}: {error:?}"))
 }
 
 /// The names of a command that takes some, each in brackets.
@@ -34,7 +34,6 @@ fn words_are_joined_as_in_v01() {
         ("ls|", r#"["/"]"#),
         ("ls|my|docs", r#"["my docs"]"#),
         ("ls| docs ", r#"["docs"]"#),
-        ("ls|-x|a", r#"["-x a"]"#),
         ("rm|-rf|old|stuff", r#"["old stuff"]"#),
         ("mkdir|a|b", r#"["a b"]"#),
         ("stat|a|b", r#"["a b"]"#),
@@ -76,12 +75,15 @@ fn behind_two_dashes_every_word_is_a_name() {
         assert_eq!(names_of(line), want, "{line}");
     }
     assert_eq!(
-        parse(&words("rm|--")).unwrap_err(),
+        parse(&words("rm|--"), |_| false).unwrap_err(),
         ArgsError::Missing("rm")
     );
     // The shell gives an empty word for an unset variable, and the empty name is the root.
     let empty = ["rm", "--", "a", ""].map(str::to_owned);
-    assert_eq!(parse(&empty).unwrap_err(), ArgsError::Missing("rm"));
+    assert_eq!(
+        parse(&empty, |_| false).unwrap_err(),
+        ArgsError::Missing("rm")
+    );
 }
 
 #[test]
@@ -103,8 +105,7 @@ fn short_switches_may_stand_together() {
         panic!()
     };
     assert!(options.follow);
-    // A letter that is no switch makes it a word, as in v0.1; long options keep their one dash.
-    assert_eq!(names_of("ls|-lx"), r#"["-lx"]"#);
+    // Long options keep their one dash.
     assert_eq!(names_of("ls|-long|d"), r#"["d"]"#);
     assert_eq!(names_of("ls|--|-lr"), r#"["-lr"]"#);
 }
@@ -159,19 +160,69 @@ fn mistyped_options_do_not_become_names() {
         "put|a|b|-paralel=8",
         "ls|--nonsense",
         "get|a|b|--overwrit",
+        "ls|-la",
+        "ls|-lx",
+        "rm|-i|z",
+        "get|-f",
+        "mkdir|-x|a",
     ] {
-        let Err(ArgsError::Flag(text)) = parse(&words(line)) else {
+        let Err(ArgsError::Word { text, hint }) = parse(&words(line), |_| false) else {
             panic!("{line}")
         };
         assert!(
             text.starts_with("flag provided but not defined: -"),
             "{text}"
         );
+        assert!(hint.ends_with("goes behind `--`"), "{hint}");
     }
-    let Err(ArgsError::Flag(text)) = parse(&words("put|a|b|--paralel|8")) else {
+    let Err(ArgsError::Word { text, .. }) = parse(&words("put|a|b|--paralel|8"), |_| false) else {
         panic!()
     };
     assert!(text.contains("did you mean --parallel?"), "{text}");
+}
+
+#[test]
+fn a_local_file_may_begin_with_a_dash() {
+    let is_here = |word: &str| word == "-x";
+    let Ok(Invocation {
+        command: Command::Put { words: names, .. },
+        ..
+    }) = parse(&words("put|-x|b"), is_here)
+    else {
+        panic!()
+    };
+    assert_eq!(names, ["-x", "b"]);
+    // What is on the server is not asked of this machine.
+    assert!(parse(&words("rm|-x"), is_here).is_err());
+}
+
+#[test]
+fn options_in_front_of_the_command_are_those_behind_it() {
+    let parallel = |line: &str| match parsed(line).command {
+        Command::Put { options, .. } => (options.parallel, options.follow),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(parallel("--parallel|2|put|a|b"), (2, false));
+    assert_eq!(parallel("-rL|-parallel=3|-q|put|a|b"), (3, true));
+    assert!(matches!(
+        parsed("-lr|ls|docs").command,
+        Command::Ls {
+            long: true,
+            recursive: true,
+            ..
+        }
+    ));
+    assert!(matches!(parsed("-l|update").command, Command::Update(wish) if wish.local));
+    // What the command behind it does not know, nobody knows.
+    let of = |line: &str| parse(&words(line), |_| false).unwrap_err();
+    let unknown = |name: &str| ArgsError::Flag(format!("flag provided but not defined: -{name}"));
+    assert_eq!(of("--parallel|2|ls"), unknown("parallel"));
+    assert_eq!(of("-lx|ls"), unknown("lx"));
+    // `-version` is v0.1's.
+    assert!(matches!(
+        parsed("--version|restore|a").command,
+        Command::Version { ask_server: false }
+    ));
 }
 
 #[test]
@@ -181,6 +232,7 @@ fn errors_are_those_of_v01() {
         ("-h", ArgsError::Help),
         ("--help", ArgsError::Help),
         ("frobnicate", ArgsError::Unknown("frobnicate".into())),
+        ("help|frob", ArgsError::Topic("frob".into())),
         ("put|a", ArgsError::Missing("put")),
         ("get", ArgsError::Missing("get")),
         ("rm", ArgsError::Missing("rm")),
@@ -213,7 +265,7 @@ fn errors_are_those_of_v01() {
         ),
     ];
     for (line, want) in cases {
-        assert_eq!(parse(&words(line)).unwrap_err(), want, "{line}");
+        assert_eq!(parse(&words(line), |_| false).unwrap_err(), want, "{line}");
     }
     assert!(matches!(
         parsed("-version").command,
@@ -224,7 +276,9 @@ fn errors_are_those_of_v01() {
 
 #[test]
 fn every_command_has_options_and_help() {
-    for name in usage::COMMANDS.iter().map(|command| command.name) {
+    let all: Vec<&str> = usage::COMMANDS.iter().map(|command| command.name).collect();
+    assert_eq!(all, options::COMMANDS);
+    for name in all {
         assert!(options::of(name).is_some(), "{name}");
         assert!(usage_of(Some(name)).contains(&format!("gfl {name}")));
         assert!(usage_of(None).contains(name));
@@ -289,7 +343,11 @@ fn the_help_is_complete_and_its_examples_can_be_typed() {
                 .skip(1)
                 .map(str::to_owned)
                 .collect();
-            assert!(parse(&words).is_ok(), "{example}: {:?}", parse(&words));
+            assert!(
+                parse(&words, |_| false).is_ok(),
+                "{example}: {:?}",
+                parse(&words, |_| false)
+            );
         }
     }
     let all = usage_of(None);

@@ -21,8 +21,9 @@ pub(crate) const COMMANDS: &[Usage] = &[
         synopsis: "gfl put <local>... <remote>",
         summary: "upload a file, a folder, or several files",
         details: "\
-<local> is a file, a folder, a pattern (* ? [ ]) or - for stdin. Several files that are there may be named; the
-last word is then the remote folder. A <remote> with a / at the end is a folder that the name of <local> is
+<local> is a file, a folder, a pattern (* ? [ ]) or - for stdin. Several that are all here may be named; the last
+word is then the remote folder. Behind one <local> several words are one remote name, as in v0.1, unless they may be
+files too: then nothing is sent. Of several, what cannot be sent is told and the others are. A <remote> with a / at the end is a folder that the name of <local> is
 added to; a folder named with a / at the end (photos/) is sent as what it holds, without its own name.
 Large files go over several connections; run the same command again to continue an interrupted one.
 What the server has already is not sent again: of folders, files with the same size and time; of files named by
@@ -48,9 +49,10 @@ themselves, those with the same content, which get their time and mode on the se
         details: "\
 <remote> is a file, a folder or a pattern (* ? [ ], quoted). <local> is a file, a folder, or - for stdout; without
 it the remote name is used in the current folder. A folder goes to <local> itself, or below it if <local> ends
-with /. Several words for <local> are one name, as in v0.1; behind -- each word is a name of its own, and the last
-one of several is the local folder.
-Nothing gets its name before all of it arrived and its hash is right; until then it is <local>.part.
+with /. Several words for <local> are one name, as in v0.1 (but no folder, pattern or stdout); behind -- each word
+is a name of its own, and the last one of several is the local folder.
+Nothing gets its name before all of it arrived and its hash is right; until then it is a hidden
+file beside it, .NAME.TAG.gfl-part.
 Run the same command again to continue an interrupted download. What is here already is not fetched again.
 
   --parallel N    connections for one large file (default 4)
@@ -173,7 +175,8 @@ From then on no other one is accepted.
         summary: "find servers on this machine and in its networks",
         details: "\
 Asks for 0.9 s; servers of this version answer at once. Those of v0.1 cannot be asked: they announce themselves
-every 30 seconds. What is found is what somebody in the network says: it gets no token before `gfl config`.
+every 30 seconds. A server that listens on loopback only announces itself only if its server.discovery is true.
+What is found is what somebody in the network says: it gets no token before `gfl config`.
 
   --wait   listen for 32 s, to find servers of v0.1 too
   --json   one JSON object a line",
@@ -251,17 +254,18 @@ fn all() -> String {
   --fingerprint HEX  accept only the certificate with this SHA-256 fingerprint
   --retries N     tries without any progress before giving up (default 8, short commands 3)
   --timeout S     seconds without a byte before a connection counts as dead (default 30)
-  --json          results as JSON on stdout
+  --json          results as JSON on stdout, errors and warnings as JSON on stderr, one object a line
   -q, --quiet     only warnings and errors
   -v, --verbose   every file and every retry
   -version        show the version
   -h, --help      show this; behind a command, more about it
 
 Options may stand anywhere in front of a --, short ones together (-lr). Words behind the first argument are joined
-by spaces, so names with spaces need no quotes; behind -- every word is a name of its own.
+by spaces, so names with spaces need no quotes; behind -- every word is a name of its own, and
+may begin with a dash.
 
-Exit codes: 0 ok, 1 failed, 2 a wrong option, 3 not allowed, 4 not there, 5 conflict, 6 network, 7 damaged content,
-8 no room. The token comes from GOFLUX_TOKEN_LITE or from `gfl config HOST:PORT TOKEN`.
+Exit codes: 0 ok, 1 failed, 2 a wrong option or address, 3 not allowed, 4 not there, 5 conflict, 6 network,
+7 damaged content, 8 no room. The token comes from GOFLUX_TOKEN_LITE or from `gfl config HOST:PORT TOKEN`.
 `gfl help COMMAND` tells more.",
     );
     text

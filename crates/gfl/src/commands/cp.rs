@@ -7,6 +7,7 @@ use crate::ui::{Ui, words};
 use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::v1::{BatchOp, BatchVerb, EntryType};
+use serde_json::json;
 
 /// Operations in one request: short enough that Ctrl-C does not leave much running.
 const OPS_PER_REQUEST: usize = 200;
@@ -26,7 +27,10 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
             false => error,
         });
         copied.map_err(|error| between("copy", &source, &target, error))?;
-        ui.line(format_args!("✓ Copied: {source} → {target}"));
+        ui.done(
+            format_args!("✓ Copied: {source} → {target}"),
+            copied_object(&source, &target, 1),
+        )?;
         return Ok(Exit::Ok);
     }
     // Listed while it grows, such a copy would never end.
@@ -38,13 +42,18 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
     let done = copy_folder(ui, v1, &source, &target, overwrite).await;
     let (count, exit) = done.on_server("copy", &source)?;
     ui.progress().end();
-    if exit == Exit::Ok {
-        ui.line(format_args!(
-            "✓ Copied: {source} → {target} ({})",
-            words::count(count, "file", "files")
-        ));
+    if exit == Exit::Ok || ui.is_json() {
+        let files = words::count(count, "file", "files");
+        ui.done(
+            format_args!("✓ Copied: {source} → {target} ({files})"),
+            copied_object(&source, &target, count),
+        )?;
     }
     Ok(exit)
+}
+
+fn copied_object(source: &FilePath, target: &FilePath, files: u64) -> serde_json::Value {
+    json!({"op": "copy", "path": source.as_str(), "to": target.as_str(), "files": files})
 }
 
 async fn copy_folder(
@@ -81,7 +90,7 @@ async fn copy_folder(
                 if result.status >= 400 {
                     let error = Error::from_problem(result.status, result.problem.as_ref());
                     exit = exit.and(error.kind.into());
-                    ui.warn(format_args!("{:#}", not_copied(op, error)));
+                    ui.set_aside(&not_copied(op, error));
                 } else if op.op == BatchVerb::Copy {
                     count += 1;
                 }

@@ -30,6 +30,12 @@ pub(super) async fn run(context: &Context, wait: bool) -> Result<Exit> {
     } else {
         show(ui, &outcome.servers)?;
     }
+    if outcome.servers.is_empty() {
+        ui.hint(
+            "a server that listens on loopback only, as one does at its first start, announces itself only with \
+             `\"discovery\": true` in its configuration",
+        );
+    }
     if outcome.servers.is_empty() && !wait {
         ui.hint("servers of v0.1 speak only every 30 s: `gfl discover --wait` listens that long");
     }

@@ -2,7 +2,7 @@
 
 use super::put::finish;
 use super::{Context, legacy, remote_path};
-use crate::exit::{Exit, UsageError};
+use crate::exit::{Exit, Failed, UsageError};
 use crate::local::dest::Place;
 use crate::remote::{Error, Kind, Listed, Listing, Naming, OnServer, Remote, V1};
 use crate::transfer::{Downloaded, Options, Stream, Transfer};
@@ -44,6 +44,7 @@ pub(super) async fn run(
     for source in sources {
         remote_path(source)?;
     }
+    refuse_if_several(sources, target)?;
     let remote = context.remote().await?;
     let v1 = match &remote {
         Remote::V1(v1) => v1,
@@ -57,17 +58,38 @@ pub(super) async fn run(
     };
     context.ui.progress().end();
     let is_worth_words = *got.as_ref().unwrap_or(&true);
+    if let (Err(error), true) = (&got, context.ui.is_json()) {
+        transfer.tally.fail(Exit::of(error));
+    }
     if !is_piped {
         finish(context, &transfer, is_worth_words)?;
     } else if context.ui.is_json() {
         // Numbers must not get into a file that goes to stdout.
-        context.ui.note(transfer.tally.to_json());
+        context.ui.data_aside(transfer.tally.to_json());
     }
     got?;
     if target.is_joined {
         hint_at_several(context, v1, &sources[0], target.local.unwrap_or_default()).await;
     }
     Ok(transfer.tally.exit())
+}
+
+/// v0.1 made one local name out of several words. What cannot be such a name was meant as something else.
+fn refuse_if_several(sources: &[String], target: Target<'_>) -> Result<()> {
+    let (Some(local), true) = (target.local, target.is_joined) else {
+        return Ok(());
+    };
+    let is_pattern = sources.iter().any(|source| glob::has_wildcard(source));
+    let is_folder = local.ends_with('/') && !is_pattern;
+    if !is_folder && !local.ends_with(" -") && !glob::has_wildcard(local) {
+        return Ok(());
+    }
+    let message = format!("{local:?}: several words are one local name, and this cannot be one");
+    Err(Failed::new(Exit::Usage, message)
+        .with_hint(
+            "for several files write `gfl get -- REMOTE... FOLDER`; a local name with spaces needs quotes",
+        )
+        .into())
 }
 
 /// v0.1 made one local name out of several words. Where they are names on the server, that was hardly meant.
@@ -131,7 +153,7 @@ async fn source(transfer: &Transfer<'_>, shown: &str, local: Option<&str>) -> Re
         }
         None => {
             let message = format!("cannot get {path}: not found on the server");
-            Err(Error::new(Kind::NotFound, message).into())
+            Err(Error::new(Kind::NotFound, message).at(&path).into())
         }
     }
 }

@@ -1,26 +1,29 @@
 //! put and get with a v0.1 server: whole files in chunks one after another, nothing resumed, nothing verified.
 
 use super::get::{NamedBy, followed};
-use super::put::Job;
+use super::sources::Job;
 use super::{Context, remote_path};
 use crate::exit::{Exit, Failed};
 use crate::local::dest::Place;
 use crate::local::{Source, read_exact_at};
-use crate::remote::{Error, Kind, V0};
+use crate::remote::{Answer, Error, Kind, V0};
 use crate::transfer::{Options, Stream};
 use crate::ui;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use gfl_api::{FilePath, glob};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const CHUNK_BYTES: u64 = crate::remote::V0_CHUNK_BYTES as u64;
-/// A v0.1 server tells no length; what it sends is written beside the file first.
-const PART: &str = ".part";
 
-/// Sends files.
-pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job], options: Options) -> Result<()> {
+/// Sends files. Of several, one that fails keeps no other back, unless nothing else can fare better.
+pub(super) async fn put(
+    context: &Context,
+    v0: &V0,
+    jobs: &[Job],
+    options: Options,
+) -> Result<Exit> {
     if let Some(folder) = jobs.iter().find(|job| job.is_dir) {
         let message = format!(
             "{}: the server is GoFlux Lite v0.1 and gfl sends it files only",
@@ -34,20 +37,34 @@ pub(super) async fn put(context: &Context, v0: &V0, jobs: &[Job], options: Optio
         .ui
         .progress()
         .begin_bytes("uploading", jobs.iter().map(|job| job.size).sum());
+    let mut exit = Exit::Ok;
     for job in jobs {
-        let failed = || format!("upload of {} failed", job.local.display());
-        if options.no_clobber && is_there(v0, &job.remote).await.with_context(failed)? {
-            let (prefix, name) = (&job.prefix, job.local.display());
-            let text = format_args!(
-                "{prefix}Skipped: {name} → {} (exists on the server)",
-                job.remote
-            );
-            context.ui.line(text);
-        } else {
-            put_file(context, v0, job).await.with_context(failed)?;
+        let sent = put_job(context, v0, job, options).await;
+        let sent = sent.with_context(|| format!("upload of {} failed", job.local.display()));
+        match sent.map_err(|error| (Exit::of(&error), error)) {
+            Ok(()) => {}
+            Err((Exit::Auth | Exit::Network | Exit::Limit, error)) => return Err(error),
+            Err((_, error)) if jobs.len() == 1 => return Err(error),
+            Err((failed, error)) => {
+                context.ui.error(&error);
+                exit = exit.and(failed);
+            }
         }
     }
-    Ok(())
+    Ok(exit)
+}
+
+async fn put_job(context: &Context, v0: &V0, job: &Job, options: Options) -> Result<()> {
+    if options.no_clobber && is_there(v0, &job.remote).await? {
+        let (prefix, name) = (&job.prefix, job.local.display());
+        let text = format_args!(
+            "{prefix}Skipped: {name} → {} (exists on the server)",
+            job.remote
+        );
+        context.ui.line(text);
+        return Ok(());
+    }
+    put_file(context, v0, job).await
 }
 
 /// Whether the parent's listing has the name: such a server cannot be asked for one path.
@@ -250,7 +267,6 @@ async fn get_file(
                 return Ok(());
             }
             Err(error) => {
-                let _ = place.remove(PART);
                 let error = error.downcast::<Error>().with_context(failed)?;
                 v0.http()
                     .pause(&mut attempts, error)
@@ -266,8 +282,22 @@ async fn fetch(context: &Context, v0: &V0, remote: &str, place: &Place) -> Resul
     let told: Option<u64> = answer
         .header("content-length")
         .and_then(|text| text.parse().ok());
-    let mut file = place.open(PART)?;
-    file.set_len(0)?;
+    let temp = place.temp()?;
+    let len = receive(context, &mut answer, told, temp.file()).await?;
+    if !temp.publish(place)? {
+        bail!("somebody removed or replaced it while it was written");
+    }
+    place.sync_folder()?;
+    Ok(len)
+}
+
+/// A v0.1 server tells no hash: what can be compared is the length.
+async fn receive(
+    context: &Context,
+    answer: &mut Answer,
+    told: Option<u64>,
+    mut file: &File,
+) -> Result<u64> {
     let mut len = 0;
     while let Some(piece) = answer.piece().await? {
         tokio::task::block_in_place(|| file.write_all(&piece))?;
@@ -278,7 +308,5 @@ async fn fetch(context: &Context, v0: &V0, remote: &str, place: &Place) -> Resul
         return Err(Error::network("the answer was cut short").into());
     }
     file.sync_all()?;
-    place.publish(PART)?;
-    place.sync_folder()?;
     Ok(len)
 }

@@ -40,15 +40,19 @@ pub(super) async fn run(
 
 async fn one(context: &Context, remote: &Remote, shown: &str, look: Look) -> Result<Exit> {
     let (dir, _) = remote_path(shown)?;
-    match remote {
+    let listed = match remote {
         Remote::V1(v1) => list(context, v1, shown, &dir, look).await,
         Remote::V0(_) if look.long || look.recursive || context.ui.is_json() => remote
             .v1("list with -l, -r or --json")
             .map(|_| Exit::Ok)
             .map_err(Into::into),
         Remote::V0(v0) => list_v0(context, v0, shown).await,
+    };
+    match listed {
+        // Not the server's doing: it is stdout that failed.
+        Err(error) if error.is::<std::io::Error>() => Err(error),
+        other => other.on_server("list", &dir),
     }
-    .on_server("list", &dir)
 }
 
 async fn list(context: &Context, v1: &V1, shown: &str, dir: &FilePath, look: Look) -> Result<Exit> {

@@ -5,6 +5,7 @@ use crate::args::Names;
 use crate::exit::Exit;
 use crate::remote::{OnServer, Remote};
 use anyhow::Result;
+use serde_json::json;
 
 /// Makes folders.
 pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
@@ -16,6 +17,13 @@ pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
         one(context, &remote, name).await
     })
     .await
+    .inspect(|_| {
+        if let ([name], true) = (names.paths.as_slice(), names.is_joined) {
+            context.ui.hint(format_args!(
+                "{name:?} was taken as one name, as in v0.1; for several folders write `gfl mkdir -- {name}`"
+            ));
+        }
+    })
 }
 
 async fn one(context: &Context, remote: &Remote, shown: &str) -> Result<Exit> {
@@ -29,8 +37,9 @@ async fn one(context: &Context, remote: &Remote, shown: &str) -> Result<Exit> {
     };
     made.map_err(|error| error.hint_if_there(super::mv::IN_THE_WAY))
         .on_server("make", &path)?;
-    context
-        .ui
-        .line(format_args!("✓ Successfully created directory: {shown}"));
+    context.ui.done(
+        format_args!("✓ Successfully created directory: {shown}"),
+        json!({"op": "mkdir", "path": path.as_str()}),
+    )?;
     Ok(Exit::Ok)
 }

@@ -11,6 +11,7 @@ mod mv;
 mod put;
 mod restore;
 mod rm;
+mod sources;
 mod stat;
 mod trust;
 mod update;

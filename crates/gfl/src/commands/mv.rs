@@ -4,6 +4,7 @@ use super::{Context, between, remote_path, target};
 use crate::exit::Exit;
 use anyhow::Result;
 use gfl_api::v1::{BatchOp, BatchVerb};
+use serde_json::json;
 
 /// What to do when `--overwrite` was given and was not enough.
 pub(super) const IN_THE_WAY: &str =
@@ -27,8 +28,9 @@ pub(super) async fn run(context: &Context, from: &str, to: &str, overwrite: bool
         false => error,
     });
     moved.map_err(|error| between("move", &source, &target, error))?;
-    context
-        .ui
-        .line(format_args!("✓ Moved: {source} → {target}"));
+    context.ui.done(
+        format_args!("✓ Moved: {source} → {target}"),
+        json!({"op": "move", "path": source.as_str(), "to": target.as_str()}),
+    )?;
     Ok(Exit::Ok)
 }

@@ -34,10 +34,8 @@ async fn restore(context: &Context, v1: &V1, shown: &str, version: Option<&str>)
         .await
         .map_err(|error| error.hint_if_there(super::mv::IN_THE_WAY))
         .on_server("restore", &path)?;
-    if context.ui.is_json() {
-        context.ui.data(serde_json::to_string(&entry)?)?;
-    }
-    context.ui.line(format_args!("✓ Restored: {path}"));
+    let text = format_args!("✓ Restored: {path}");
+    context.ui.done(text, serde_json::to_value(&entry)?)?;
     Ok(Exit::Ok)
 }
 

@@ -7,6 +7,7 @@ use crate::remote::{Error, Kind, OnServer, Remote, V1};
 use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::problem::Code;
+use serde_json::json;
 
 /// Deletes.
 pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
@@ -36,9 +37,10 @@ async fn one(context: &Context, remote: &Remote, shown: &str) -> Result<Exit> {
         Remote::V0(v0) => v0.delete(shown).await,
     };
     deleted.on_server("delete", &path)?;
-    context
-        .ui
-        .line(format_args!("✓ Successfully deleted: {shown}"));
+    context.ui.done(
+        format_args!("✓ Successfully deleted: {shown}"),
+        json!({"op": "delete", "path": path.as_str()}),
+    )?;
     Ok(Exit::Ok)
 }
 

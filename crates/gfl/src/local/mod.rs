@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of servers. What differs between systems stays in the small `cfg` functions here and in `dest`.
 
+pub(crate) mod below;
 pub(crate) mod dest;
 pub(crate) mod pieces;
 pub(crate) mod walk;

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Found {
     /// A regular file.
     File {
-        /// Its path below the folder.
+        /// Where it goes.
         path: FilePath,
         /// Where it is.
         local: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) enum Found {
     },
     /// A folder.
     Dir {
-        /// Its path below the folder.
+        /// Where it goes.
         path: FilePath,
     },
     /// Left out on purpose: a symlink, a socket, a device.
@@ -57,11 +57,11 @@ struct Level {
 }
 
 impl Walk {
-    /// Begins in `dir`, which must be a folder that can be read.
-    pub(crate) fn new(dir: &Path, follow: bool) -> io::Result<Self> {
+    /// Begins in `dir`, which must be a folder that can be read and goes to `target`.
+    pub(crate) fn new(dir: &Path, target: &FilePath, follow: bool) -> io::Result<Self> {
         let first = Level {
             dir: dir.to_owned(),
-            path: FilePath::root(),
+            path: target.clone(),
             names: sorted_names(dir)?,
         };
         Ok(Self {
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     fn seen(dir: &Path, follow: bool) -> Vec<String> {
-        Walk::new(dir, follow)
+        Walk::new(dir, &FilePath::root(), follow)
             .unwrap()
             .map(|found| match found {
                 Found::File { path, stamp, .. } => format!("{path} {}", stamp.size),
@@ -222,6 +222,16 @@ mod tests {
         paths.reverse();
         paths.sort_by(order);
         assert_eq!(paths, sorted, "order() is the order of the walk");
+    }
+
+    #[test]
+    fn the_target_decides_what_is_reserved() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".gfl"), "").unwrap();
+        assert_eq!(seen(dir.path(), false), [".gfl failed"]);
+        let below = FilePath::parse("odd").unwrap();
+        let found = Walk::new(dir.path(), &below, false).unwrap().next();
+        assert!(matches!(found, Some(Found::File { path, .. }) if path.as_str() == "odd/.gfl"));
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of printing; [`crate::ui`] shows the message and the hint, [`crate::exit`] the number.
 
+use super::url::Origin;
 use gfl_api::FilePath;
 use gfl_api::problem::{Code, Problem};
 use std::fmt;
@@ -47,6 +48,7 @@ pub(crate) struct Error {
     is_passing: bool,
     message: String,
     hint: Option<&'static str>,
+    path: Option<String>,
 }
 
 impl Error {
@@ -62,6 +64,7 @@ impl Error {
             is_passing: false,
             message: message.into(),
             hint: None,
+            path: None,
         }
     }
 
@@ -74,6 +77,17 @@ impl Error {
     pub(crate) fn protocol(message: impl Into<String>) -> Self {
         Self::new(Kind::Refused, message)
             .with_hint("is this a GoFlux Lite server? `gfl version` shows what answers")
+    }
+
+    /// Something else answers at this address.
+    pub(crate) fn no_server(origin: &Origin) -> Self {
+        Self::new(
+            Kind::Usage,
+            format!("{} is no GoFlux Lite server", origin.to_url()),
+        )
+        .with_hint(
+            "is the address right, and the path it has behind a proxy? `gfl config` shows it",
+        )
     }
 
     /// Adds what to do about it.
@@ -118,6 +132,7 @@ impl Error {
             is_passing: false,
             message,
             hint: hint_of(status, code),
+            path: None,
         }
     }
 
@@ -177,6 +192,17 @@ impl Error {
             .strip_prefix(": ")
     }
 
+    /// Says which path on the server it is about.
+    pub(crate) fn at(mut self, path: &FilePath) -> Self {
+        self.path = Some(path.as_str().to_owned());
+        self
+    }
+
+    /// The path on the server it is about, if that is known.
+    pub(crate) fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
     /// What to do about it, if that is known.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         self.hint
@@ -197,7 +223,7 @@ impl Naming for Error {
         if let Some(why) = self.why(path) {
             self.message = why.to_owned();
         }
-        self
+        self.at(path)
     }
 
     fn placing(mut self, path: &FilePath) -> Self {
@@ -206,11 +232,11 @@ impl Naming for Error {
         while let Some(path) = at.filter(|path| !path.is_root()) {
             if let Some(why) = self.why(&path) {
                 self.message = format!("{path} on the server: {why}");
-                return self;
+                return self.at(&path);
             }
             at = path.parent();
         }
-        self
+        self.at(path)
     }
 }
 

@@ -31,6 +31,18 @@ impl V0 {
         Self { http }
     }
 
+    /// Whether such a server is there: `/config` tells everybody whether a token is needed.
+    pub(crate) async fn is_there(http: &Http) -> Result<bool> {
+        let call = || Call::get("/config").anonymous();
+        let body = match http.retrying(call).await {
+            Ok(answer) => answer.bytes(TEXT_BYTES_MAX).await?,
+            Err(error) if error.kind == Kind::Network => return Err(error),
+            Err(_) => return Ok(false),
+        };
+        let told = serde_json::from_slice::<serde_json::Value>(&body);
+        Ok(told.is_ok_and(|told| told.get("auth_enabled").is_some()))
+    }
+
     /// Begins one piece of work.
     pub(crate) fn http(&self) -> &Http {
         &self.http

@@ -5,7 +5,7 @@
 
 use super::body::Body;
 use super::call::parse_json;
-use super::{Answer, Call, Error, Http, Kind, Patience, Result};
+use super::{Answer, Call, Error, Http, Kind, Patience, Result, V0};
 use gfl_api::http::{self as fields, ContentRange};
 use gfl_api::problem::Code;
 use gfl_api::v1::{
@@ -59,18 +59,28 @@ impl V1 {
     /// Asks what the server can do; none if it has never heard of v1.
     pub(crate) async fn probe(http: &Http) -> Result<Option<Self>> {
         let question = || Call::get("/v1/").anonymous();
-        match http.json::<Capabilities>(question).await {
+        let answer = match http.retrying(question).await {
+            Ok(answer) => answer,
+            Err(error) if error.problem.is_some() => return Err(error),
+            // A v0.1 server has no such page; but neither have others.
+            Err(error) if matches!(error.status, 404 | 405) => {
+                return match V0::is_there(http).await? {
+                    true => Ok(None),
+                    false => Err(Error::no_server(http.origin())),
+                };
+            }
+            Err(error) if matches!(error.status, 400 | 406 | 409..=428 | 430..=499 | 501) => {
+                return Err(Error::no_server(http.origin()));
+            }
+            Err(error) => return Err(error),
+        };
+        match parse_json::<Capabilities>(answer).await {
             Ok(capabilities) if capabilities.name == Capabilities::NAME => Ok(Some(Self {
                 http: http.clone(),
                 capabilities,
             })),
-            Ok(_) => Err(Error::protocol(format!(
-                "{} is not a GoFlux Lite server",
-                http.origin()
-            ))),
-            // A v0.1 server has no such page; it says so as plain text.
-            Err(error) if matches!(error.status, 404 | 405) && error.problem.is_none() => Ok(None),
-            Err(error) => Err(error),
+            Err(error) if error.kind == Kind::Network => Err(error),
+            _ => Err(Error::no_server(http.origin())),
         }
     }
 

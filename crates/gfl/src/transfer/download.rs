@@ -40,6 +40,8 @@ enum Again {
     Changed,
     /// Bytes on our disk were not what the notes said.
     Damaged,
+    /// Somebody removed or replaced what had arrived.
+    Lost,
 }
 
 impl Transfer<'_> {
@@ -70,10 +72,13 @@ impl Transfer<'_> {
                 Err(Again::Damaged) => self.ui.note(format!(
                     "{remote}: the bytes kept here were damaged, starting over"
                 )),
+                Err(Again::Lost) => self.ui.note(format!(
+                    "{remote}: its unfinished download was removed or replaced, starting over"
+                )),
             }
             entry = self.v1.entry(remote).await?;
         }
-        let message = "it keeps changing on the server; try again later";
+        let message = "it keeps changing on the server or on this disk; try again later";
         Err(Failed::new(Exit::Conflict, message).into())
     }
 
@@ -88,7 +93,7 @@ impl Transfer<'_> {
             if !matches!(place.there()?, Some(There::File { size, .. }) if size == len) {
                 return Ok(false);
             }
-            let Some(file) = place.open_existing("")? else {
+            let Some(file) = place.open()? else {
                 return Ok(false);
             };
             let is_same = hash_open(file.try_clone()?, &pieces)? == expected;
@@ -157,9 +162,12 @@ impl Transfer<'_> {
             return Err(damaged(b3, expected));
         }
         let (mtime, mode) = (mtime_of(entry), mode_of(entry));
-        blocking(move || partial.publish(mtime, mode, durable))
+        let is_published = blocking(move || partial.publish(mtime, mode, durable))
             .await?
             .with_context(|| format!("cannot write {}", place.shown().display()))?;
+        if !is_published {
+            return Ok(Err(Again::Lost));
+        }
         Ok(Ok(Downloaded {
             size: content.len,
             b3,

@@ -97,7 +97,7 @@ impl Transfer<'_> {
                     check(&done, b3)?;
                     return Ok(done);
                 }
-                Err(error) => self.v1.http.pause(&mut attempts, error).await?,
+                Err(error) => self.v1.http.pause(&mut attempts, error.passing()).await?,
             }
         }
     }

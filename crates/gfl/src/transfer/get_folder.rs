@@ -5,6 +5,7 @@ use super::compare::is_same_time;
 use super::small_get::SmallGet;
 use super::{Transfer, blocking};
 use crate::exit::Exit;
+use crate::local::below::Below;
 use crate::local::dest::{There, Tree};
 use crate::local::pieces::Pieces;
 use crate::remote::{Listed, Listing, Naming, OnServer};
@@ -30,7 +31,7 @@ pub(super) struct Wanted {
     /// What the server has.
     pub(super) listed: Listed,
     /// Its path below the target.
-    pub(super) below: FilePath,
+    pub(super) below: Below,
 }
 
 struct Queues {
@@ -224,7 +225,7 @@ fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Loo
         }
     };
     for listed in some {
-        let Some(below) = below(&listed.path, remote) else {
+        let Some(below) = Below::of(&listed.path, remote) else {
             continue;
         };
         let judged = match listed.entry.kind {
@@ -245,7 +246,7 @@ fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Loo
     looked
 }
 
-fn judge(tree: &mut Tree, below: &FilePath, listed: &Listed, rule: &Rule) -> Result<Judged> {
+fn judge(tree: &mut Tree, below: &Below, listed: &Listed, rule: &Rule) -> Result<Judged> {
     let place = tree.place(below)?;
     let cannot = || format!("cannot write {}", place.shown().display());
     let (size, mtime_ns) = match place.there().with_context(cannot)? {
@@ -265,7 +266,7 @@ fn judge(tree: &mut Tree, below: &FilePath, listed: &Listed, rule: &Rule) -> Res
             .b3
             .as_deref()
             .and_then(|text| text.parse().ok());
-        let Some(file) = place.open_existing("").with_context(cannot)? else {
+        let Some(file) = place.open().with_context(cannot)? else {
             return Ok(Judged::Wanted);
         };
         let ours = super::read::hash_open(file, &rule.pieces)
@@ -281,15 +282,6 @@ fn judge(tree: &mut Tree, below: &FilePath, listed: &Listed, rule: &Rule) -> Res
     } else {
         Judged::Wanted
     })
-}
-
-/// A path below a folder, without the folder.
-pub(super) fn below(path: &FilePath, folder: &FilePath) -> Option<FilePath> {
-    let rest = path
-        .as_str()
-        .strip_prefix(folder.as_str())?
-        .trim_start_matches('/');
-    FilePath::parse(rest).ok().filter(|below| !below.is_root())
 }
 
 #[cfg(test)]
@@ -355,16 +347,5 @@ mod tests {
             ..rule
         };
         assert_eq!(count(&rule), (1, 0, 4, 0));
-    }
-
-    #[test]
-    fn paths_below() {
-        let path = |text| FilePath::parse(text).unwrap();
-        assert_eq!(below(&path("a/b/c"), &path("a")).unwrap().as_str(), "b/c");
-        assert_eq!(
-            below(&path("a/b"), &FilePath::root()).unwrap().as_str(),
-            "a/b"
-        );
-        assert!(below(&path("a"), &path("a")).is_none());
     }
 }

@@ -9,6 +9,7 @@ mod compare;
 mod download;
 mod from_stdin;
 pub(crate) mod get_folder;
+mod pair;
 mod partial;
 pub(crate) mod put_folder;
 mod ranges;

@@ -1,31 +1,28 @@
-//! A download that is not finished: `NAME.part` with the bytes, `NAME.part.gfl` beside it with what they are.
+//! A download that is not finished: `.NAME.TAG.gfl-part` with the bytes, `.NAME.TAG.gfl-note` beside it with what they
+//! are.
 //!
 //! The notes say which content (entity tag, length) and which of its bytes were written. Bytes written outlive the
 //! program but not the machine, so the notes also say which of them were synced, and in which run of the machine they
 //! were taken: after a reboot only the synced ones count. What counts is hashed again before use.
+//!
+//! A name proves nothing: servers and users may have files that are called like this. So the notes also say which two
+//! files they speak of. Copies of them are other files, and what is not surely ours is left alone for another tag.
 
+use super::pair::{Pair, boot};
 use crate::local::dest::{Place, apply_meta};
+use crate::local::write_all_at;
 use gfl_api::RangeSet;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const PART: &str = ".part";
-const NOTES: &str = ".part.gfl";
-/// While the notes are rewritten.
-const NOTES_NEW: &str = ".part.gfl~";
-/// Notes longer than this are none of ours.
-const NOTES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How often the notes are brought up to date. At most this much is lost when the program is killed.
 const NOTE_EVERY: Duration = Duration::from_millis(100);
 /// How often bytes are synced. At most this much is lost with the power.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
-/// Files up to this size leave nothing behind when they fail: asking again costs less than the notes.
-const NOTED_BYTES_MIN: u64 = 1024 * 1024;
-
 /// The content a download is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
@@ -44,7 +41,7 @@ pub(crate) struct Partial {
 /// What is written down about it. Shared with the thread that brings it up to date.
 pub(crate) struct Notes {
     place: Place,
-    file: Arc<File>,
+    pair: Pair,
     content: Content,
     written: Arc<Mutex<RangeSet>>,
     last: Mutex<Last>,
@@ -63,26 +60,22 @@ struct Last {
 impl Partial {
     /// Takes up the download of this content, or begins it. Says which bytes are there already.
     pub(crate) fn open(place: &Place, content: Content) -> io::Result<(Self, RangeSet)> {
-        let file = place.open(PART)?;
-        lock(&file)?;
-        let have = match read_notes(place)? {
-            Some((old, have)) if old == content && content.etag.is_some() => {
-                // Bytes the notes speak of but the file has not: somebody cut it.
-                let mut have = have;
-                have.remove(file.metadata()?.len()..u64::MAX);
-                have
-            }
+        let (pair, noted) = Pair::of(place, &content)?;
+        let file = pair.part.file();
+        let mut have = match noted {
+            Some(noted) if noted.content == content => noted.have,
             _ => RangeSet::new(),
         };
+        // Bytes the notes speak of but the file has not: somebody cut it.
+        have.remove(file.metadata()?.len()..u64::MAX);
         if have.is_empty() {
-            place.remove(NOTES)?;
             file.set_len(0)?;
         }
         // One size from the start: parts are written anywhere, and a full disk shows early where it can.
         file.set_len(content.len)?;
         let notes = Arc::new(Notes {
             place: place.clone(),
-            file: Arc::new(file),
+            pair,
             content,
             written: Arc::new(Mutex::new(have.clone())),
             last: Mutex::new(Last {
@@ -93,13 +86,13 @@ impl Partial {
                 is_over: false,
             }),
         });
-        Ok((
-            Self {
-                notes,
-                is_finished: false,
-            },
-            have,
-        ))
+        // From now on the two are known to be ours, and of this content. A disk too full for that shows soon enough.
+        let _ = notes.write_text(&have, &RangeSet::new());
+        let partial = Self {
+            notes,
+            is_finished: false,
+        };
+        Ok((partial, have))
     }
 
     /// Where the file goes, as the user would write it.
@@ -109,7 +102,7 @@ impl Partial {
 
     /// The file, for writing parts.
     pub(crate) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.notes.file)
+        Arc::clone(self.notes.pair.part.file())
     }
 
     /// The ranges on disk, to be added to by whoever writes.
@@ -129,33 +122,33 @@ impl Partial {
     }
 
     /// All bytes are there and are the right ones: gives the file its name. Durable when this returns, unless the
-    /// caller makes many files durable at once.
+    /// caller makes many files durable at once. False if somebody took the file away under its temporary name.
     pub(crate) fn publish(
         mut self,
         mtime_ns: Option<i64>,
         mode: Option<u32>,
         durable: bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         self.end();
-        let Notes { place, file, .. } = &*self.notes;
+        let Notes { place, pair, .. } = &*self.notes;
+        let file = pair.part.file();
         // Time and permissions that this disk cannot hold are no reason to throw the bytes away.
         let _ = apply_meta(file, mtime_ns, mode);
         if durable {
             file.sync_all()?;
         }
-        place.publish(PART)?;
-        place.remove(NOTES)?;
+        let is_published = pair.part.publish(place)?;
+        pair.remove()?;
         if durable {
             place.sync_folder()?;
         }
-        Ok(())
+        Ok(is_published)
     }
 
     /// The bytes are of no use.
     pub(crate) fn discard(mut self) -> io::Result<()> {
         self.end();
-        self.notes.place.remove(NOTES)?;
-        self.notes.place.remove(PART)
+        self.notes.pair.remove()
     }
 
     fn end(&mut self) {
@@ -175,16 +168,15 @@ impl Drop for Partial {
         let is_kept = self.notes.is_wanted() && self.notes.write(true).is_ok_and(|bytes| bytes > 0);
         self.end();
         if !is_kept {
-            let _ = self.notes.place.remove(NOTES);
-            let _ = self.notes.place.remove(PART);
+            let _ = self.notes.pair.remove();
         }
     }
 }
 
 impl Notes {
-    /// Whether resuming is possible and worth it.
+    /// Whether there are any.
     fn is_wanted(&self) -> bool {
-        self.content.len >= NOTED_BYTES_MIN && self.content.etag.is_some()
+        self.pair.note.is_some()
     }
 
     /// Brings the notes up to date and tells how many bytes they speak of. Blocking. Unless it is the `last` time, only
@@ -204,7 +196,7 @@ impl Notes {
             return Ok(last.bytes);
         }
         if !is_last && last.synced_at.elapsed() >= SYNC_EVERY {
-            self.file.sync_data()?;
+            self.pair.part.file().sync_data()?;
             (last.synced_at, last.synced) = (Instant::now(), have.clone());
         }
         self.write_text(&have, &last.synced)?;
@@ -213,87 +205,24 @@ impl Notes {
     }
 
     fn write_text(&self, have: &RangeSet, synced: &RangeSet) -> io::Result<()> {
+        let Some(note) = &self.pair.note else {
+            return Ok(());
+        };
         let notes = json!({
-            "gfl": 1,
+            "gfl": 2,
+            "files": [self.pair.part.id(), note.id()],
             "etag": self.content.etag,
             "length": self.content.len,
             "received": have.to_pairs(),
             "synced": synced.to_pairs(),
             "boot": boot(),
         });
-        let mut file = self.place.open(NOTES_NEW)?;
-        file.set_len(0)?;
-        file.write_all(notes.to_string().as_bytes())?;
-        self.place.rename(NOTES_NEW, NOTES)
+        // One line in place of the one before. Nothing is renamed, so nobody's file can be in the way; torn by a power
+        // cut it means nothing, or what the hash of the whole will not confirm.
+        let line = format!("{notes}\n");
+        write_all_at(note.file(), line.as_bytes(), 0)?;
+        note.file().set_len(line.len() as u64)
     }
-}
-
-/// Names this run of the machine, where the system tells; elsewhere every run counts as another.
-fn boot() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
-}
-
-/// Bytes of an unfinished download at this place, whatever it is of.
-#[cfg(test)]
-fn noted(place: &Place) -> Option<u64> {
-    read_notes(place)
-        .ok()
-        .flatten()
-        .map(|(_, have)| have.total())
-}
-
-fn read_notes(place: &Place) -> io::Result<Option<(Content, RangeSet)>> {
-    let Some(file) = place.open_existing(NOTES)? else {
-        return Ok(None);
-    };
-    let mut text = String::new();
-    // Notes that cannot be read are as good as none.
-    if file
-        .take(NOTES_BYTES_MAX)
-        .read_to_string(&mut text)
-        .is_err()
-    {
-        return Ok(None);
-    }
-    Ok(parse_notes(&text, boot().as_deref()))
-}
-
-fn parse_notes(text: &str, boot: Option<&str>) -> Option<(Content, RangeSet)> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    let etag = value.get("etag")?.as_str()?.to_owned();
-    let len = value.get("length")?.as_u64()?;
-    let is_same_run = boot.is_some() && value.get("boot")?.as_str() == boot;
-    let list = value.get(if is_same_run { "received" } else { "synced" })?;
-    let pairs: Vec<[u64; 2]> = serde_json::from_value(list.clone()).ok()?;
-    let have = RangeSet::from_pairs(pairs.into_iter().map(|pair| (pair[0], pair[1]))).ok()?;
-    let is_ours = value.get("gfl")?.as_u64() == Some(1) && have.end() <= len;
-    is_ours.then_some((
-        Content {
-            etag: Some(etag),
-            len,
-        },
-        have,
-    ))
-}
-
-#[cfg(unix)]
-fn lock(file: &File) -> io::Result<()> {
-    use rustix::fs::FlockOperation::NonBlockingLockExclusive;
-    match rustix::fs::flock(file, NonBlockingLockExclusive) {
-        Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(io::Error::new(
-            io::ErrorKind::ResourceBusy,
-            "another gfl is downloading to the same place",
-        )),
-        // A file system without locks.
-        Err(_) => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-fn lock(_: &File) -> io::Result<()> {
-    Ok(())
 }
 
 /// Marks a range as written.
@@ -316,6 +245,12 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
+    fn names(dir: &std::path::Path) -> Vec<String> {
+        let list = std::fs::read_dir(dir).unwrap();
+        list.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
     #[test]
     fn an_interrupted_download_is_taken_up_only_for_the_same_content() {
         let dir = tempfile::tempdir().unwrap();
@@ -329,21 +264,68 @@ mod tests {
         mark(&partial.written(), 0..MIB);
         mark(&partial.written(), 2 * MIB..3 * MIB);
         drop(partial);
-        assert_eq!(noted(&place), Some(2 * MIB));
+        assert_eq!(names(dir.path()).len(), 2);
         let (partial, have) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
         assert_eq!(have.to_pairs(), [[0, MIB], [2 * MIB, 3 * MIB]]);
         drop(partial);
         let (partial, have) = Partial::open(&place, content("\"b\"", 3 * MIB)).unwrap();
         assert!(have.is_empty(), "another content begins anew");
         mark(&partial.written(), 0..5);
-        partial
-            .publish(Some(1_000_000_000), Some(0o600), true)
-            .unwrap();
-        let names: Vec<_> = std::fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        assert_eq!(names, ["f"]);
+        let published = partial.publish(Some(1_000_000_000), Some(0o600), true);
+        assert!(published.unwrap());
+        assert_eq!(names(dir.path()), ["f"]);
+    }
+
+    /// What `f` is downloaded to, and its notes.
+    fn left(dir: &std::path::Path, end: &str) -> std::path::PathBuf {
+        let names = names(dir);
+        dir.join(names.iter().find(|name| name.ends_with(end)).unwrap())
+    }
+
+    #[test]
+    fn files_that_are_called_like_ours_are_not_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::named(&dir.path().join("f")).unwrap();
+        let (partial, _) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
+        mark(&partial.written(), 0..MIB);
+        drop(partial);
+        // Copies: the same names and the same text, but other files.
+        let (part, note) = (left(dir.path(), "-part"), left(dir.path(), "-note"));
+        for path in [&part, &note] {
+            let copy = dir.path().join("copy");
+            std::fs::copy(path, &copy).unwrap();
+            std::fs::rename(copy, path).unwrap();
+        }
+        let before = (std::fs::read(&part).unwrap(), std::fs::read(&note).unwrap());
+        let (partial, have) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
+        assert!(have.is_empty());
+        mark(&partial.written(), 0..MIB);
+        drop(partial);
+        let (partial, have) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
+        assert_eq!(have.total(), MIB, "what is ours is found beside them");
+        assert!(partial.publish(None, None, false).unwrap());
+        assert!(before == (std::fs::read(&part).unwrap(), std::fs::read(&note).unwrap()));
+        assert_eq!(names(dir.path()).len(), 3);
+    }
+
+    #[test]
+    fn another_file_under_the_temporary_name_never_becomes_the_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::named(&dir.path().join("f")).unwrap();
+        let (partial, _) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
+        for end in ["-part", "-note"] {
+            let path = left(dir.path(), end);
+            std::fs::write(dir.path().join("theirs"), end).unwrap();
+            std::fs::rename(dir.path().join("theirs"), path).unwrap();
+        }
+        mark(&partial.written(), 0..MIB);
+        partial.notes.write(true).unwrap();
+        assert!(!partial.publish(None, None, false).unwrap());
+        assert!(!dir.path().join("f").exists());
+        for end in ["-part", "-note"] {
+            let kept = std::fs::read_to_string(left(dir.path(), end)).unwrap();
+            assert_eq!(kept, end);
+        }
     }
 
     #[test]
@@ -369,28 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn notes_are_not_believed_blindly() {
-        let good = r#"{"gfl":1,"etag":"\"a\"","length":10,"received":[[0,5],[7,10]],"synced":[[0,2]],"boot":"b"}"#;
-        let have = |boot| parse_notes(good, boot).map(|(_, have)| have.to_pairs());
-        assert_eq!(have(Some("b")).unwrap(), [[0, 5], [7, 10]]);
-        assert_eq!(have(Some("c")).unwrap(), [[0, 2]], "after a reboot");
-        assert_eq!(have(None).unwrap(), [[0, 2]]);
-        let bad = [
-            ("1,", "2,"),
-            ("10,", "9,"),
-            ("[0,5]", "[5,3]"),
-            ("\"received\"", "\"other\""),
-            ("}", ""),
-        ];
-        for (from, to) in bad {
-            assert!(
-                parse_notes(&good.replacen(from, to, 1), Some("b")).is_none(),
-                "{from}"
-            );
-        }
-        for bad in ["", "{}", "[]", "null"] {
-            assert!(parse_notes(bad, Some("b")).is_none(), "{bad}");
-        }
+    fn bytes_that_were_cut_off_do_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let place = Place::named(&dir.path().join("f")).unwrap();
         let (partial, _) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
@@ -398,7 +359,7 @@ mod tests {
         drop(partial);
         std::fs::OpenOptions::new()
             .write(true)
-            .open(dir.path().join("f.part"))
+            .open(left(dir.path(), "-part"))
             .unwrap()
             .set_len(MIB)
             .unwrap();

@@ -46,7 +46,7 @@ struct Queues {
 impl Transfer<'_> {
     /// Sends a folder. Files that fail by themselves are reported and counted; what makes all others fail too ends it.
     pub(crate) async fn put_folder(&self, local: &Path, remote: &FilePath) -> Result<()> {
-        let walk = Walk::new(local, self.options.follow).context("cannot read it")?;
+        let walk = Walk::new(local, remote, self.options.follow).context("cannot read it")?;
         let before = self.tally.open.load(Relaxed);
         let (found, mut finds) = mpsc::channel(QUEUED);
         let walking =
@@ -85,7 +85,6 @@ impl Transfer<'_> {
         while let Some(found) = finds.recv().await {
             match found {
                 Found::File { path, local, stamp } => {
-                    let path = remote.join_path(&path)?;
                     queues.make(bare.pass(&path)).await;
                     bare.fill();
                     let entry = there.find(&path).await?.map(|listed| listed.entry);
@@ -116,7 +115,6 @@ impl Transfer<'_> {
                         .await;
                 }
                 Found::Dir { path } => {
-                    let path = remote.join_path(&path)?;
                     queues.make(bare.pass(&path)).await;
                     let is_there = there
                         .find(&path)
@@ -217,7 +215,7 @@ impl Transfer<'_> {
         }
         self.tally.settle();
         self.tally.fail(Exit::of(&error));
-        self.ui.warn(format_args!("{error:#}"));
+        self.ui.set_aside(&error);
         Ok(())
     }
 

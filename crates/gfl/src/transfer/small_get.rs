@@ -21,8 +21,7 @@ const BYTES_PER_REQUEST: u64 = 32 * 1024 * 1024;
 /// Bytes gathered before they are written.
 const BYTES_PER_WRITE: usize = 1024 * 1024;
 const TRIES_PER_FILE: u32 = 5;
-/// While a file is written. It is complete before it gets its name, so nothing of it is ever resumed.
-const PART: &str = ".part";
+const LOST: &str = "somebody removed or replaced it while it was written";
 
 /// A file to be fetched among others.
 pub(super) struct SmallGet {
@@ -268,15 +267,15 @@ async fn gather(
     files
 }
 
+/// Through a temporary name: the file is whole before it gets its own, so nothing of it is ever resumed.
 fn publish(place: &Place, one: &Arrived) -> std::io::Result<()> {
-    let mut file = place.open(PART)?;
-    file.set_len(0)?;
-    let written = file.write_all(&one.content);
+    let temp = place.temp()?;
+    let written = temp.file().as_ref().write_all(&one.content);
     // Time and permissions that this disk cannot hold are no reason to throw the bytes away.
-    let _ = apply_meta(&file, one.header.mtime_ns, one.header.mode);
-    let published = written.and_then(|()| place.publish(PART));
-    if published.is_err() {
-        let _ = place.remove(PART);
+    let _ = apply_meta(temp.file(), one.header.mtime_ns, one.header.mode);
+    written?;
+    match temp.publish(place)? {
+        true => Ok(()),
+        false => Err(std::io::Error::other(LOST)),
     }
-    published
 }

@@ -148,7 +148,6 @@ impl Tally {
             "moved_bytes": get(&self.moved_bytes),
             "resent_bytes": get(&self.resent_bytes),
             "resumed_bytes": get(&self.resumed_bytes),
-            "skipped": get(&self.unchanged) + get(&self.existing) + get(&self.left_out),
             "unchanged": get(&self.unchanged),
             "existing": get(&self.existing),
             "left_out": get(&self.left_out),
@@ -225,8 +224,8 @@ mod tests {
             (&1.into(), &(3 << 20).into(), &0.into())
         );
         assert_eq!(
-            (&json["skipped"], &json["unchanged"], &json["existing"]),
-            (&6.into(), &4.into(), &2.into())
+            (&json["unchanged"], &json["existing"]),
+            (&4.into(), &2.into())
         );
         assert_eq!(tally.exit(), Exit::Ok);
         tally.fail(Exit::Auth);

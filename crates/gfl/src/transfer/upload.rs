@@ -137,7 +137,7 @@ impl Transfer<'_> {
                 Err(error) => {
                     read?.context("cannot read it")?;
                     resent += gauge.sent();
-                    self.v1.http.pause(&mut attempts, error).await?;
+                    self.v1.http.pause(&mut attempts, error.passing()).await?;
                 }
             }
         }

@@ -4,10 +4,12 @@
 
 mod confirm;
 mod progress;
+mod terminal;
 pub(crate) mod words;
 
 pub(crate) use progress::Progress;
 
+use crate::exit::{self, Exit};
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex};
@@ -88,6 +90,26 @@ impl Ui {
         self.write_out(&format!("{text}\n"))
     }
 
+    /// Data for scripts where stdout is taken by a file.
+    pub(crate) fn data_aside(&self, text: impl Display) {
+        self.write_err(&format!("{text}\n"));
+    }
+
+    /// What was done: the line v0.1 printed, or an object for scripts.
+    pub(crate) fn done(
+        &self,
+        text: impl Display,
+        object: serde_json::Value,
+    ) -> std::io::Result<()> {
+        match self.voice.json {
+            true => self.data(object),
+            false => {
+                self.line(text);
+                Ok(())
+            }
+        }
+    }
+
     /// Text of our own in several lines, on stdout.
     pub(crate) fn page(&self, text: impl Display) -> std::io::Result<()> {
         self.write_out(&format!("{text}\n"))
@@ -101,7 +123,7 @@ impl Ui {
     /// Something worth knowing.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.voice.quiet {
-            self.write_err(&format!("{}\n", shown(&text)));
+            self.talk("note", &shown(&text));
         }
     }
 
@@ -118,7 +140,7 @@ impl Ui {
     /// Something that matters only to those who asked for details.
     pub(crate) fn detail(&self, text: impl Display) {
         if self.voice.verbose {
-            self.write_err(&format!("{}\n", shown(&text)));
+            self.talk("note", &shown(&text));
         }
     }
 
@@ -141,30 +163,67 @@ impl Ui {
 
     /// Something that may be wrong.
     pub(crate) fn warn(&self, text: impl Display) {
-        let text = words::without_numbers(&shown(&text));
-        self.write_err(&format!("{}: {text}\n", self.painted("warning", 33)));
+        self.talk("warning", &words::without_numbers(&shown(&text)));
+    }
+
+    /// One failure of several: the others go on.
+    pub(crate) fn set_aside(&self, error: &anyhow::Error) {
+        match self.voice.json {
+            true => self.error(error),
+            false => self.warn(format_args!("{error:#}")),
+        }
     }
 
     /// A failure, with everything known about it and what to do.
     pub(crate) fn error(&self, error: &anyhow::Error) {
-        let mut text = words::without_numbers(&shown(&format_args!("{error:#}")));
-        text = format!("{}: {text}\n", self.painted("error", 31));
-        let hint = error
-            .chain()
-            .find_map(|cause| cause.downcast_ref::<crate::remote::Error>())
-            .and_then(crate::remote::Error::hint);
+        let text = words::without_numbers(&shown(&format_args!("{error:#}")));
+        let hint = exit::hint_of(error);
+        if self.voice.json {
+            let (code, path) = (exit::code_of(error), exit::path_of(error));
+            return self.error_object(code, path, &text, hint, Exit::of(error));
+        }
+        let mut text = format!("{}: {text}\n", self.painted("error", 31));
         if let Some(hint) = hint {
             text.push_str(&format!("{}: {hint}\n", self.painted("hint", 36)));
         }
         self.write_err(&text);
     }
 
+    /// A failure, for scripts.
+    pub(crate) fn error_object(
+        &self,
+        code: &str,
+        path: Option<&str>,
+        message: &str,
+        hint: Option<&str>,
+        exit: Exit,
+    ) {
+        let object = serde_json::json!({
+            "code": code,
+            "path": path,
+            "message": message,
+            "hint": hint,
+            "exit": exit as u8,
+        });
+        self.write_err(&format!("{object}\n"));
+    }
+
     /// What to do next.
     pub(crate) fn hint(&self, text: impl Display) {
         if !self.voice.quiet {
-            let text = shown(&text);
-            self.write_err(&format!("{}: {text}\n", self.painted("hint", 36)));
+            self.talk("hint", &shown(&text));
         }
+    }
+
+    /// A line on stderr; for scripts an object with one member of this name.
+    fn talk(&self, kind: &str, text: &str) {
+        let line = match kind {
+            _ if self.voice.json => serde_json::json!({ kind: text }).to_string(),
+            "warning" => format!("{}: {text}", self.painted(kind, 33)),
+            "hint" => format!("{}: {text}", self.painted(kind, 36)),
+            _ => text.to_owned(),
+        };
+        self.write_err(&format!("{line}\n"));
     }
 
     fn painted(&self, word: &str, colour: u8) -> String {
@@ -178,8 +237,8 @@ impl Ui {
     fn write_out(&self, text: &str) -> std::io::Result<()> {
         self.progress.aside(|| {
             let mut out = std::io::stdout().lock();
-            out.write_all(text.as_bytes())?;
-            out.flush()
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            written.map_err(not_written)
         })
     }
 
@@ -188,6 +247,14 @@ impl Ui {
             // Nobody to hear it, and nothing to be done about that.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         });
+    }
+}
+
+/// A failure that is stdout's: nothing else is full or forbidden. A reader that has gone keeps its own kind.
+fn not_written(error: std::io::Error) -> std::io::Error {
+    match error.kind() {
+        std::io::ErrorKind::BrokenPipe => error,
+        _ => std::io::Error::other(format!("cannot write to stdout: {error}")),
     }
 }
 

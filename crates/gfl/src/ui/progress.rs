@@ -3,7 +3,7 @@
 //! Knows nothing of transfers; whoever moves bytes says how many. Without a terminal it does nothing. The line is never
 //! longer than the terminal is wide: what matters least is left out first.
 
-use super::words;
+use super::{terminal, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,8 +14,6 @@ use std::time::Duration;
 const BAR_COLUMNS: usize = 20;
 /// A name is shown if at least so many columns are left for it.
 const NAME_COLUMNS_MIN: usize = 8;
-/// Where the terminal does not tell.
-const COLUMNS_DEFAULT: usize = 80;
 
 /// The progress line.
 pub(crate) struct Progress {
@@ -69,7 +67,7 @@ impl Progress {
             now.files.store(0, Relaxed);
             bar.reset();
             bar.set_length(total);
-            bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            bar.set_draw_target(terminal::target());
             bar.enable_steady_tick(Duration::from_millis(200));
         }
     }
@@ -140,8 +138,9 @@ fn style(now: &Arc<Now>) -> ProgressStyle {
             files: now.files.load(Relaxed),
         };
         let what = now.what.lock().map(|what| what.clone());
+        let columns = usize::from(terminal::columns());
         // A line that cannot be shown is no reason for anything.
-        let _ = out.write_str(&line(&what.unwrap_or_default(), &numbers, columns()));
+        let _ = out.write_str(&line(&what.unwrap_or_default(), &numbers, columns));
     };
     // The template is a constant; a wrong one would show as indicatif's own.
     ProgressStyle::with_template("{line}")
@@ -202,21 +201,6 @@ fn line(what: &str, numbers: &Numbers, columns: usize) -> String {
 fn bar(percent: u64) -> String {
     let full = usize::try_from(percent).unwrap_or(0) * BAR_COLUMNS / 100;
     format!("{}{}  ", "█".repeat(full), "░".repeat(BAR_COLUMNS - full))
-}
-
-/// How wide the terminal is now.
-#[cfg(unix)]
-fn columns() -> usize {
-    match rustix::termios::tcgetwinsize(std::io::stderr()) {
-        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
-        _ => COLUMNS_DEFAULT,
-    }
-}
-
-/// How wide terminals are.
-#[cfg(not(unix))]
-fn columns() -> usize {
-    COLUMNS_DEFAULT
 }
 
 #[cfg(test)]

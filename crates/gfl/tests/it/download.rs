@@ -83,7 +83,11 @@ fn an_interrupted_download_is_continued_by_the_next_run() {
     });
     let dir = tempfile::tempdir().unwrap();
     fake.gfl(dir.path(), &["get", "f"]).expect(3);
-    assert_eq!(names(dir.path()), ["f.part", "f.part.gfl"]);
+    let kept = names(dir.path());
+    assert!(
+        kept.len() == 2 && kept.iter().all(|name| name.starts_with(".f.")),
+        "{kept:?}"
+    );
     let output = fake.gfl(dir.path(), &["get", "f", "--json"]).expect(0);
     assert!(
         output
@@ -112,13 +116,38 @@ fn kept_bytes_that_rotted_are_noticed_and_fetched_again() {
     });
     let dir = tempfile::tempdir().unwrap();
     fake.gfl(dir.path(), &["get", "f"]).expect(3);
-    let part = dir.path().join("f.part");
+    let kept = names(dir.path());
+    let part = kept.iter().find(|name| name.ends_with(".gfl-part"));
+    let part = dir.path().join(part.unwrap());
     let mut rotten = fs::read(&part).unwrap();
     rotten[12345] ^= 1;
     fs::write(&part, rotten).unwrap();
     let output = fake.gfl(dir.path(), &["get", "f"]).expect(0);
     assert!(output.err.contains("damaged"), "{}", output.err);
     assert!(fs::read(dir.path().join("f")).unwrap() == want);
+}
+
+#[test]
+fn files_that_users_call_part_are_theirs() {
+    for len in [5, LEN] {
+        let file = bytes(len, 1);
+        let want = file.clone();
+        let fake = Fake::start(move |request| match request.line().as_str() {
+            "GET /v1/" => capabilities(),
+            "GET /v1/meta/f" => ok(&entry("f", &file)),
+            _ => content(request, &file),
+        });
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["f.part", "f.part.gfl", "f.part.gfl~"] {
+            fs::write(dir.path().join(name), name).unwrap();
+        }
+        fake.gfl(dir.path(), &["get", "f"]).expect(0);
+        assert!(fs::read(dir.path().join("f")).unwrap() == want);
+        for name in ["f.part", "f.part.gfl", "f.part.gfl~"] {
+            assert_eq!(fs::read_to_string(dir.path().join(name)).unwrap(), name);
+        }
+        assert_eq!(names(dir.path()).len(), 4);
+    }
 }
 
 fn damaged() -> Fake {

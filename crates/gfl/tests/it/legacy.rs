@@ -11,6 +11,14 @@ fn plain(status: u16, text: &str) -> Reply {
     reply(status, format!("{text}\n")).with("content-type", "text/plain; charset=utf-8")
 }
 
+/// How such a server introduces itself.
+fn config() -> Reply {
+    reply(
+        200,
+        "{\"server\":{},\"version\":\"0.1.0-lite\",\"auth_enabled\":false}\n",
+    )
+}
+
 #[test]
 fn put_get_ls_rm_and_mkdir() {
     let chunks: Arc<Mutex<Vec<Value>>> = Arc::default();
@@ -28,6 +36,7 @@ fn put_get_ls_rm_and_mkdir() {
         "GET /list?path=/" => reply(200, "null\n"),
         "DELETE /delete?path=docs/a%20b" => reply(200, "Successfully deleted: docs/a b"),
         "POST /mkdir?path=new" => reply(201, "Successfully created directory: new"),
+        "GET /config" => config(),
         _ => plain(404, "404 page not found"),
     });
     let dir = tempfile::tempdir().unwrap();
@@ -76,6 +85,7 @@ fn what_it_cannot_do_is_said() {
         line if line.starts_with("DELETE") => {
             plain(500, "delete failed: storage error [x]: path does not exist")
         }
+        "GET /config" => config(),
         _ => plain(404, "404 page not found"),
     });
     let dir = tempfile::tempdir().unwrap();

@@ -14,3 +14,4 @@ mod signing;
 mod terminal;
 mod update;
 mod upload;
+mod words;

@@ -153,6 +153,13 @@ fn a_short_pipe_is_one_request_that_can_be_repeated() {
 }
 
 #[test]
+fn a_short_pipe_that_meets_another_request_is_sent_again() {
+    let fake = Fake::start(crate::upload::crowded_server());
+    put(&fake, b"hello", &[]).expect(0);
+    assert_eq!(fake.seen("PUT").len(), 3);
+}
+
+#[test]
 fn what_broke_off_or_was_forgotten_is_sent_again_from_memory() {
     let (fake, upload) = server(
         |nth, upload, request| match (request.method.as_str(), nth) {

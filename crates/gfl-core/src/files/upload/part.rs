@@ -1,7 +1,7 @@
 //! Receiving bytes into a session, at any place, over any number of connections.
 
 use super::session::{Session, WriterGuard};
-use crate::auth::{Caller, Verb};
+use crate::auth::Caller;
 use crate::catalog::uploads::{self, UploadRow};
 use crate::error::{Error, Fact, Kind, Result};
 use crate::files::put::check_digests;
@@ -68,9 +68,7 @@ impl Shared {
                 ),
             ));
         }
-        if caller.may(Verb::Create, &row.path).is_err() {
-            caller.may(Verb::Overwrite, &row.path)?;
-        }
+        caller.may_store(&row.path)?;
         let session = self.session_of(&row).await?;
         Ok((row, session))
     }

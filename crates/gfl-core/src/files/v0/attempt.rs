@@ -12,7 +12,8 @@
 //! that sends out of order. docs/compat.md says so.
 
 use super::{SILENT_MS, Spool};
-use crate::catalog::uploads::{self, UploadRow};
+use crate::catalog::slots;
+use crate::catalog::uploads::UploadRow;
 use crate::error::Result;
 use crate::files::V0Chunk;
 use crate::files::shared::Shared;
@@ -76,7 +77,7 @@ impl Shared {
         let before = self
             .db
             .read("v0 chunks before", (row.id.clone(), slot), |tx, (id, n)| {
-                Box::pin(uploads::count_slots_before(tx, id, *n))
+                Box::pin(slots::count_slots_before(tx, id, *n))
             })
             .await?;
         Ok(slot > 0 && before == slot)

@@ -22,7 +22,8 @@ use super::shared::Shared;
 use super::{
     BodyStream, Committed, Expected, FileMeta, Preconditions, Put, UploadState, V0Chunk, V0Status,
 };
-use crate::auth::{Caller, Verb};
+use crate::auth::Caller;
+use crate::catalog::slots;
 use crate::catalog::uploads::{self, Origin, SlotRow, UploadRow};
 use crate::error::{Error, Kind, Result};
 use crate::id::{Key, upload_id};
@@ -289,7 +290,7 @@ impl Shared {
             let slots = self
                 .db
                 .read("slots", (id.to_owned(), from), |tx, (id, from)| {
-                    Box::pin(uploads::slots(tx, id, *from, SLOTS_PER_STEP))
+                    Box::pin(slots::slots(tx, id, *from, SLOTS_PER_STEP))
                 })
                 .await?;
             let Some(last) = slots.last() else {
@@ -333,9 +334,7 @@ impl Shared {
         path: &FilePath,
     ) -> Result<Option<V0Status>> {
         // v0 asks for the permission to upload here, not to list.
-        if caller.may(Verb::Create, path).is_err() {
-            caller.may(Verb::Overwrite, path)?;
-        }
+        caller.may_store(path)?;
         let Some(row) = self.v0_row(caller, path).await? else {
             return Ok(None);
         };

@@ -2,6 +2,7 @@
 
 use super::assemble::{copy_spool, write_hashed};
 use super::{Filed, Spool};
+use crate::catalog::slots;
 use crate::catalog::uploads::{self, SlotRow, UploadRow};
 use crate::error::{Error, Kind, Result};
 use crate::files::V0Chunk;
@@ -82,7 +83,7 @@ impl Shared {
         let slots = self
             .db
             .read("v0 slot", (id.to_owned(), slot), |tx, (id, slot)| {
-                Box::pin(uploads::slots(tx, id, *slot, 1))
+                Box::pin(slots::slots(tx, id, *slot, 1))
             })
             .await?;
         Ok(slots.into_iter().find(|s| s.slot == slot))
@@ -104,7 +105,7 @@ impl Shared {
         let args = (row.id.clone(), before.slot);
         self.db
             .write("v0 chunk replaced", args, |tx, (id, slot)| {
-                Box::pin(uploads::remove_slot(tx, id, *slot))
+                Box::pin(slots::remove_slot(tx, id, *slot))
             })
             .await?;
         if let Some(key) = &before.aside {

@@ -6,9 +6,9 @@
 
 use super::connection::Client;
 use super::slots::{Slot, Told};
-use super::socket::Socket;
-use super::streams::{Counted, Running, Shares, Streams, Verdict};
-use super::{nothing_runs, wait_for};
+use super::socket::{Phase, Socket};
+use super::streams::{ANSWER_WINDOW, Counted, Running, Shares, Streams, Verdict};
+use super::{nothing_moves, nothing_runs, wait_for};
 use crate::body::Body;
 use crate::incoming::RequestBody;
 use crate::problem::Failure;
@@ -41,12 +41,14 @@ const RESETS_OWN_MAX: usize = 256;
 /// A silent client is asked so often whether it is there, and must answer within this time.
 const PING_EVERY_MS: u64 = 30_000;
 const PONG_MS_MAX: u64 = 20_000;
-/// A connection that was told to end gets this long for what is still on its way.
-const GOODBYE_MS_MAX: u64 = 120_000;
 
 /// Serves requests until one side has enough.
-pub(super) async fn serve<S>(socket: Socket<S>, client: Client, shares: &Arc<Shares>)
-where
+pub(super) async fn serve<S>(
+    socket: Socket<S>,
+    phase: Arc<Phase>,
+    client: Client,
+    shares: &Arc<Shares>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let Client { server, peer, slot } = client;
@@ -65,7 +67,7 @@ where
     let mut leaving = false;
     let mut told = Told::Stay;
     // Boxed, so that only who is asked to go carries it.
-    let mut vacated = None;
+    let mut vacated: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
     let outcome = loop {
         tokio::select! {
             outcome = &mut http => break outcome,
@@ -79,22 +81,28 @@ where
                 leaving = true;
                 http.as_mut().graceful_shutdown();
                 // Saying goodbye takes an answer, which not every client gives.
-                vacated.get_or_insert_with(|| Box::pin(nothing_runs(Arc::clone(&slot))));
+                let slot = Arc::clone(&slot);
+                vacated = Some(match told {
+                    // Somebody needs the place more than this client needs the rest of its answer.
+                    Told::Vacate => Box::pin(nothing_runs(slot)),
+                    _ => Box::pin(nothing_moves(slot, Arc::clone(&phase))),
+                });
             }
             () = streams.abused() => {
                 tracing::debug!(%peer, "connection cut: its requests are cancelled as fast as they come");
                 return;
             }
-            () = &mut look => match streams.verdict() {
+            () = &mut look => match streams.verdict(phase.sent()) {
                 Verdict::Wait(until) => look.as_mut().reset(until),
                 Verdict::Idle if !leaving => {
                     leaving = true;
                     http.as_mut().graceful_shutdown();
-                    look.as_mut().reset(Instant::now() + Duration::from_millis(GOODBYE_MS_MAX));
+                    // The end of the last answer may still be on its way: less than a slow line takes in a window.
+                    look.as_mut().reset(Instant::now() + ANSWER_WINDOW);
                 }
                 Verdict::Idle => return,
-                Verdict::Stalled => {
-                    tracing::debug!(%peer, "connection cut: the peer reads nothing of its answers");
+                Verdict::Slow => {
+                    tracing::debug!(%peer, "connection cut: the peer is too slow with its answers");
                     return;
                 }
             },

@@ -1,5 +1,4 @@
 use super::super::slots::Slots;
-use super::super::socket::Phase;
 use super::*;
 use crate::server::About;
 use bytes::Bytes;
@@ -64,7 +63,15 @@ impl Bed {
             slot,
         };
         let shares = Arc::clone(&self.shares);
-        let served = async move { serve(Socket::new(ours, phase), client, &shares).await };
+        let served = async move {
+            serve(
+                Socket::new(ours, Arc::clone(&phase)),
+                phase,
+                client,
+                &shares,
+            )
+            .await
+        };
         (theirs, tokio::spawn(served))
     }
 
@@ -223,8 +230,51 @@ async fn a_peer_that_takes_nothing_of_its_answer_is_cut_off() {
         .await
         .unwrap();
     let seconds = begun.elapsed().as_secs();
-    assert!((115..180).contains(&seconds), "cut off after {seconds} s");
+    // What was taken at the beginning is worth one window.
+    assert!((115..250).contains(&seconds), "cut off after {seconds} s");
     drop(answer);
+}
+
+/// A download whose reader takes so many bytes every so many seconds: how long it lasted, if it was cut off.
+async fn taken_in_sips(size: usize, sip: usize, seconds: u64) -> Option<u64> {
+    let bed = Bed::new().await;
+    bed.store("f", vec![7; size]).await;
+    let (theirs, mut served) = bed.served().await;
+    let mut builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());
+    // What is not read keeps the server from sending more, as over a slow line.
+    builder.initial_stream_window_size(16 * 1024);
+    let (mut send, driver): (_, Driver) = builder.handshake(TokioIo::new(theirs)).await.unwrap();
+    let driver = tokio::spawn(driver);
+    let get = request("GET", "/v1/files/f", empty());
+    let mut body = send.send_request(get).await.unwrap().into_body();
+    let begun = Instant::now();
+    let (mut taken, mut due) = (0, 0);
+    while taken < size {
+        tokio::select! {
+            // Cut off, or done: what was sent before tells which.
+            _ = &mut served, if due < size => {
+                let seconds = begun.elapsed().as_secs();
+                return body.collect().await.is_err().then_some(seconds);
+            }
+            () = sleep(Duration::from_secs(seconds)) => due += sip,
+        }
+        while taken < due.min(size) {
+            let frame = body.frame().await.unwrap().unwrap();
+            taken += frame.into_data().unwrap().len();
+        }
+    }
+    driver.abort();
+    None
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sips_at_its_answer_is_cut_off_and_a_slow_one_is_not() {
+    let lasted = taken_in_sips(1 << 20, 1, 20).await;
+    assert!(
+        lasted.is_some_and(|s| (115..300).contains(&s)),
+        "{lasted:?}"
+    );
+    assert_eq!(taken_in_sips(2 << 20, 16 * 1024, 12).await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@
 //! place costs nobody a transfer; and only when it has had time to say what it wants, so that newcomers do not drive
 //! each other out in a crowd.
 
+use super::room::Room;
 use crate::limits::ConnectionLimits;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -31,6 +32,7 @@ pub struct Slots {
     state: Mutex<State>,
     /// A connection has ended, or waits for a request now.
     changed: Notify,
+    room: Room,
 }
 
 /// What has happened so far, for whoever watches the server.
@@ -314,6 +316,11 @@ impl State {
 }
 
 impl Slot {
+    /// Whether the connection was told to go, in whatever way.
+    pub fn is_told(&self) -> bool {
+        self.told.heard() > Told::Stay
+    }
+
     /// Resolves when the connection is told more than `so_far`. One task at a time may wait for it.
     pub async fn told_more_than(&self, so_far: Told) -> Told {
         poll_fn(|cx| {
@@ -334,6 +341,11 @@ impl Slot {
             member.active += 1;
         }
         Running(Arc::clone(self))
+    }
+
+    /// What all connections share.
+    pub(super) fn room(&self) -> &Room {
+        &self.slots.room
     }
 
     /// Whether a request runs.

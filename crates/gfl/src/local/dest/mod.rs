@@ -4,7 +4,7 @@
 //! Knows nothing of servers. On Unix every step is taken relative to an open folder (`openat` without following), so
 //! that there is no moment between looking and creating.
 
-use gfl_api::FilePath;
+use super::below::Below;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 #[cfg(not(unix))]
 mod portable;
+mod temp;
 #[cfg(unix)]
 mod unix;
 
 #[cfg(not(unix))]
-use portable::Handle;
+use portable::{Handle, id_of};
+pub(crate) use temp::{Temp, Use};
 #[cfg(unix)]
-use unix::Handle;
+use unix::{Handle, id_of};
 
 /// What stands at a name, symlinks not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,37 +87,12 @@ impl Place {
         self.folder.handle.there(&self.name)
     }
 
-    /// Opens the name with `suffix` for reading and writing, made if need be. A symlink there is an error.
-    pub(crate) fn open(&self, suffix: &str) -> io::Result<File> {
-        self.folder.handle.open(&self.beside(suffix), true)
-    }
-
-    /// Opens the name with `suffix` if it is there.
-    pub(crate) fn open_existing(&self, suffix: &str) -> io::Result<Option<File>> {
-        match self.folder.handle.open(&self.beside(suffix), false) {
+    /// Opens what is there, for reading and for its time and mode. A symlink there is an error.
+    pub(crate) fn open(&self) -> io::Result<Option<File>> {
+        match self.folder.handle.open_to_read(&self.name) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
-        }
-    }
-
-    /// Gives the name with `suffix` its own name, replacing a file that is there.
-    pub(crate) fn publish(&self, suffix: &str) -> io::Result<()> {
-        self.folder.handle.rename(&self.beside(suffix), &self.name)
-    }
-
-    /// Renames between two suffixes.
-    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.folder
-            .handle
-            .rename(&self.beside(from), &self.beside(to))
-    }
-
-    /// Removes the name with `suffix`; it may be gone.
-    pub(crate) fn remove(&self, suffix: &str) -> io::Result<()> {
-        match self.folder.handle.remove(&self.beside(suffix)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
         }
     }
 
@@ -123,23 +100,7 @@ impl Place {
     pub(crate) fn sync_folder(&self) -> io::Result<()> {
         self.folder.handle.sync()
     }
-
-    fn beside(&self, suffix: &str) -> String {
-        // A name at the limit leaves no room for a suffix: shorten it, keeping it apart from others by its hash.
-        let limit = gfl_api::limits::NAME_BYTES_MAX;
-        if suffix.is_empty() || self.name.len() + suffix.len() + TEMP_BYTES <= limit {
-            return format!("{}{suffix}", self.name);
-        }
-        let hash = blake3::hash(self.name.as_bytes()).to_hex();
-        let end = self
-            .name
-            .floor_char_boundary(limit - suffix.len() - TEMP_BYTES - 17);
-        format!("{}~{}{suffix}", &self.name[..end], &hash[..16])
-    }
 }
-
-/// Room for the longest suffix put behind another one.
-const TEMP_BYTES: usize = 8;
 
 impl Folder {
     /// The folder `path` as the user named it, made with its parents if need be.
@@ -181,23 +142,17 @@ impl Tree {
     }
 
     /// The place of a file below; its folders are made.
-    pub(crate) fn place(&mut self, path: &FilePath) -> io::Result<Place> {
-        let (Some(name), Some(parent)) = (path.name(), path.parent()) else {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "a file needs a name",
-            ));
-        };
-        let folder = self.enter(&parent)?;
-        Ok(Place {
-            folder,
-            name: name.to_owned(),
-        })
+    pub(crate) fn place(&mut self, path: &Below) -> io::Result<Place> {
+        let mut names: Vec<&str> = path.names().collect();
+        let name = names.pop().unwrap_or_default().to_owned();
+        let folder = self.enter(&names)?;
+        Ok(Place { folder, name })
     }
 
     /// Makes a folder below.
-    pub(crate) fn make(&mut self, path: &FilePath) -> io::Result<()> {
-        self.enter(path).map(drop)
+    pub(crate) fn make(&mut self, path: &Below) -> io::Result<()> {
+        let names: Vec<&str> = path.names().collect();
+        self.enter(&names).map(drop)
     }
 
     /// Makes everything written below durable.
@@ -205,12 +160,11 @@ impl Tree {
         self.root.handle.sync_all_below()
     }
 
-    fn enter(&mut self, path: &FilePath) -> io::Result<Arc<Folder>> {
-        let names: Vec<&str> = path.components().collect();
+    fn enter(&mut self, names: &[&str]) -> io::Result<Arc<Folder>> {
         let shared = self
             .entered
             .iter()
-            .zip(&names)
+            .zip(names)
             .take_while(|((a, _), b)| a == *b)
             .count();
         self.entered.truncate(shared);
@@ -259,19 +213,22 @@ mod tests {
     use super::*;
     use std::fs;
 
-    fn path(text: &str) -> FilePath {
-        FilePath::parse(text).unwrap()
+    fn below(text: &str) -> Below {
+        let path = gfl_api::FilePath::parse(text).unwrap();
+        Below::of(&path, &gfl_api::FilePath::root()).unwrap()
     }
 
     #[test]
     fn files_land_below_and_are_published_by_rename() {
         let dir = tempfile::tempdir().unwrap();
         let mut tree = Tree::named(&dir.path().join("new/root")).unwrap();
-        let place = tree.place(&path("a/b/c.txt")).unwrap();
+        let place = tree.place(&below("a/b/c.txt")).unwrap();
         assert_eq!(place.there().unwrap(), None);
-        io::Write::write_all(&mut place.open(".part").unwrap(), b"hi").unwrap();
+        let temp = place.temp().unwrap();
+        io::Write::write_all(&mut temp.file().as_ref(), b"hi").unwrap();
         assert_eq!(place.there().unwrap(), None);
-        place.publish(".part").unwrap();
+        assert!(place.open().unwrap().is_none());
+        assert!(temp.publish(&place).unwrap());
         assert!(matches!(
             place.there().unwrap(),
             Some(There::File { size: 2, .. })
@@ -280,14 +237,12 @@ mod tests {
             fs::read(dir.path().join("new/root/a/b/c.txt")).unwrap(),
             b"hi"
         );
-        tree.make(&path("a/d")).unwrap();
+        tree.make(&below("a/d")).unwrap();
         assert!(dir.path().join("new/root/a/d").is_dir());
         assert_eq!(
-            tree.place(&path("a/d")).unwrap().there().unwrap(),
+            tree.place(&below("a/d")).unwrap().there().unwrap(),
             Some(There::Dir)
         );
-        assert!(place.open_existing(".part").unwrap().is_none());
-        place.remove(".part").unwrap();
     }
 
     #[cfg(unix)]
@@ -300,27 +255,14 @@ mod tests {
         fs::create_dir(&root).unwrap();
         std::os::unix::fs::symlink(outside.path(), root.join("out")).unwrap();
         std::os::unix::fs::symlink(outside.path().join("f"), root.join("f")).unwrap();
-        std::os::unix::fs::symlink(outside.path().join("f"), root.join("g.part")).unwrap();
         let mut tree = Tree::named(&root).unwrap();
-        assert!(tree.place(&path("out/new")).is_err());
-        assert!(tree.make(&path("out/new")).is_err());
-        assert!(tree.place(&path("g")).unwrap().open(".part").is_err());
-        let place = tree.place(&path("f")).unwrap();
+        assert!(tree.place(&below("out/new")).is_err());
+        assert!(tree.make(&below("out/new")).is_err());
+        let place = tree.place(&below("f")).unwrap();
         assert_eq!(place.there().unwrap(), Some(There::Other));
-        place.open(".part").unwrap();
-        place.publish(".part").unwrap();
+        assert!(place.open().is_err());
+        assert!(place.temp().unwrap().publish(&place).unwrap());
         assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn the_longest_names_have_room_for_suffixes() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut tree = Tree::named(dir.path()).unwrap();
-        let long = "ä".repeat(127);
-        let place = tree.place(&path(&long)).unwrap();
-        place.open(".part").unwrap();
-        place.publish(".part").unwrap();
-        assert!(place.there().unwrap().is_some());
     }
 }

@@ -47,16 +47,47 @@ impl Handle {
     }
 
     /// Opens a file for reading and writing.
-    pub(super) fn open(&self, name: &str, create: bool) -> io::Result<File> {
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
         if self.there(name)? == Some(There::Other) {
             return Err(io::Error::other("is not a regular file"));
         }
-        fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(create)
-            .truncate(false)
-            .open(self.path(name)?)
+        let mut options = File::options();
+        options.read(true).write(true).open(self.path(name)?)
+    }
+
+    /// Opens a file for reading, and for its time where that is allowed.
+    pub(super) fn open_to_read(&self, name: &str) -> io::Result<File> {
+        match self.open(name) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                File::open(self.path(name)?)
+            }
+            other => other,
+        }
+    }
+
+    /// Makes a file where nothing is, for reading and writing.
+    pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
+        let mut options = File::options();
+        let options = options.read(true).write(true).create_new(true);
+        options.open(self.path(name)?)
+    }
+
+    /// A file without a name: there is none here.
+    pub(super) fn create_nameless(&self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
+
+    /// Gives a nameless file a name; there are none here.
+    pub(super) fn link(&self, _: &File, _: &str) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The [`id_of`] what has a name.
+    pub(super) fn id(&self, name: &str) -> io::Result<Option<u64>> {
+        match fs::symlink_metadata(self.path(name)?) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => id_in(&other?).map(Some),
+        }
     }
 
     /// Renames inside the folder.
@@ -89,4 +120,14 @@ impl Handle {
         }
         Ok(self.0.join(name))
     }
+}
+
+/// What tells a file from all others in its folder: the time it was made, in the small units of this system.
+pub(super) fn id_of(file: &File) -> io::Result<u64> {
+    id_in(&file.metadata()?)
+}
+
+fn id_in(meta: &fs::Metadata) -> io::Result<u64> {
+    let made = meta.created()?.duration_since(std::time::UNIX_EPOCH);
+    Ok(made.map_or(0, |made| u64::try_from(made.as_nanos()).unwrap_or(0)))
 }

@@ -14,6 +14,10 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::CLOEXEC);
 
+/// Where a program finds what it has open (proc(5)).
+#[cfg(target_os = "linux")]
+const OPEN_FILES: &str = "/proc/self/fd";
+
 impl Handle {
     /// Opens a folder as the user named it.
     pub(super) fn named(path: &Path) -> io::Result<Self> {
@@ -59,15 +63,73 @@ impl Handle {
     }
 
     /// Opens a file for reading and writing.
-    pub(super) fn open(&self, name: &str, create: bool) -> io::Result<File> {
-        let mut flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        flags.set(OFlags::CREATE, create);
-        Ok(File::from(rustix::fs::openat(
-            &self.0,
-            name,
-            flags,
-            Mode::from_raw_mode(0o666),
-        )?))
+    pub(super) fn open(&self, name: &str) -> io::Result<File> {
+        self.open_as(name, OFlags::RDWR)
+    }
+
+    /// Opens a file for reading; its owner may also change its time and mode.
+    pub(super) fn open_to_read(&self, name: &str) -> io::Result<File> {
+        self.open_as(name, OFlags::RDONLY)
+    }
+
+    /// Makes a file where nothing is, for reading and writing.
+    pub(super) fn create_new(&self, name: &str) -> io::Result<File> {
+        self.open_as(name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    /// A file without a name, which is gone with the program however that ends; none where there is no such thing.
+    #[cfg(target_os = "linux")]
+    pub(super) fn create_nameless(&self) -> io::Result<Option<File>> {
+        use rustix::io::Errno;
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE;
+        if !Path::new(OPEN_FILES).exists() {
+            return Ok(None);
+        }
+        match rustix::fs::openat(&self.0, ".", flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => Ok(Some(File::from(file))),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A file without a name, which only Linux has.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn create_nameless(&self) -> io::Result<Option<File>> {
+        Ok(None)
+    }
+
+    /// Gives a nameless file a name; false if something has it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn link(&self, file: &File, name: &str) -> io::Result<bool> {
+        use std::os::fd::AsRawFd;
+        let ours = format!("{OPEN_FILES}/{}", file.as_raw_fd());
+        let follow = AtFlags::SYMLINK_FOLLOW;
+        match rustix::fs::linkat(rustix::fs::CWD, ours, &self.0, name, follow) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a nameless file a name; there are none here.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn link(&self, _: &File, _: &str) -> io::Result<bool> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn open_as(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        // A pipe nobody writes into must not keep us waiting.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mode = Mode::from_raw_mode(0o666);
+        Ok(File::from(rustix::fs::openat(&self.0, name, flags, mode)?))
+    }
+
+    /// The [`id_of`] what has a name.
+    pub(super) fn id(&self, name: &str) -> io::Result<Option<u64>> {
+        match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            other => Ok(Some(other?.st_ino)),
+        }
     }
 
     /// Renames inside the folder.
@@ -97,4 +159,9 @@ impl Handle {
         rustix::fs::sync();
         Ok(())
     }
+}
+
+/// What tells a file from all others in its folder as long as it is there.
+pub(super) fn id_of(file: &File) -> io::Result<u64> {
+    Ok(std::os::unix::fs::MetadataExt::ino(&file.metadata()?))
 }
