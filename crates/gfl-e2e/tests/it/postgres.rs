@@ -306,13 +306,14 @@ fn a_second_server_stays_out() {
     let refused = second.try_start().expect_err("the other one has it");
     assert!(refused.contains("another server works with"), "{refused}");
     // The lock's session is cut: it is taken again before anybody else gets it.
-    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' \
-               AND classid = 1734765679";
+    let holder = "SELECT COALESCE(min(pid), 0) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1734765679";
     for _ in 0..3 {
-        assert_eq!(postgres.sql(&[cut]), "1");
-        wait::until("the lock is held again", 10, || {
-            let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1734765679";
-            (postgres.sql(&[held]) == "1").then_some(())
+        let before = postgres.sql(&[holder]);
+        assert_ne!(before, "0", "nobody holds the lock");
+        postgres.sql(&[&format!("SELECT pg_terminate_backend({before})")]);
+        wait::until("the lock is held again, by another session", 10, || {
+            let now = postgres.sql(&[holder]);
+            (now != "0" && now != before).then_some(())
         });
     }
     first.http().put(http::file("f"), "y").expect(200);
