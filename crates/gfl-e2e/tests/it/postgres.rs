@@ -274,14 +274,22 @@ fn the_password_goes_nowhere() {
     told.push(server.log());
     postgres.resume();
     assert!(server.stop());
-    server.set("database", by_file);
+    server.set("database", by_file.as_str());
     let (starts, checked) = check(&server);
     assert!(starts, "{checked}");
     assert!(
-        checked.contains("others can read it; chmod 600"),
+        checked.contains("database's password and has mode 0644"),
         "{checked}"
     );
     told.push(checked);
+    let without = Urls(&postgres).with("gfl", "127.0.0.1", "files");
+    server.set("database", without.as_str());
+    let (_, checked) = check(&server);
+    assert!(
+        !checked.contains("database's password and has mode"),
+        "there is no password in it: {checked}"
+    );
+    server.set("database", by_file.as_str());
     server.restart();
     let doctor = Command::new(bins::path("gfl-admin"))
         .arg("doctor")

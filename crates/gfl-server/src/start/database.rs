@@ -41,15 +41,12 @@ pub(super) fn look(plan: &mut Plan) -> Vec<Finding> {
     if *place == DatabasePlace::MetaDir {
         return moved_away(plan).into_iter().collect();
     }
-    let mut found: Vec<Finding> = open_to_others(plan).into_iter().collect();
     let url = match configured(&plan.server) {
         Ok(Some(url)) => url,
-        Ok(None) => return found,
-        Err(finding) => {
-            found.push(finding);
-            return found;
-        }
+        Ok(None) => return Vec::new(),
+        Err(finding) => return vec![finding],
     };
+    let mut found: Vec<Finding> = open_to_others(plan, &url).into_iter().collect();
     let shown = url.to_string();
     if url.is_open_on_the_way() {
         let why = "whoever sits on the way can pose as the database and read what is sent; use sslmode=verify-full";
@@ -223,8 +220,11 @@ fn judge(shown: &str, there: &Examined, now_ms: u64, plan: &Plan) -> Vec<Finding
     found
 }
 
-/// The URL may hold a password: whoever can read the file it stands in has it.
-fn open_to_others(plan: &Plan) -> Option<Finding> {
+/// Whoever can read the file that the URL stands in has its password.
+fn open_to_others(plan: &Plan, url: &PostgresUrl) -> Option<Finding> {
+    if !url.has_password() {
+        return None;
+    }
     let file: &Path = match &plan.server.database.place {
         DatabasePlace::File(path) => Path::new(path),
         DatabasePlace::Url(_) => &plan.config_path,
@@ -234,7 +234,7 @@ fn open_to_others(plan: &Plan) -> Option<Finding> {
     (mode & !OWNER_AND_GROUP != 0 && mode & 0o007 != 0).then(|| {
         let file = shown(file);
         let why = format!(
-            "holds the database's address and has mode {mode:04o}, others can read it; chmod 600 it"
+            "holds the database's password and has mode {mode:04o}, others can read it; chmod 600 it"
         );
         Finding::warning(SETTING, &file, why)
     })

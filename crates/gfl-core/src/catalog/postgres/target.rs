@@ -214,6 +214,11 @@ impl PostgresUrl {
     pub fn database(&self) -> &str {
         self.config.get_dbname().unwrap_or_else(|| self.user())
     }
+
+    /// Whether a password is in it.
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
 }
 
 impl fmt::Display for PostgresUrl {
