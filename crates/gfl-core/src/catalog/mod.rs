@@ -48,10 +48,13 @@ pub const MIGRATIONS: &[Migration] = &[
 impl From<DbError> for Error {
     fn from(error: DbError) -> Error {
         if let (DbErrorKind::Unavailable, Some(trouble)) = (error.kind, error.trouble) {
-            let message = format!(
-                "the catalog's database is away ({}), try again later",
-                trouble.why()
-            );
+            let message = match trouble {
+                Trouble::Taken => "another server works with the catalog's database".to_owned(),
+                _ => format!(
+                    "the catalog's database is away ({}), try again later",
+                    trouble.why()
+                ),
+            };
             return Error::new(Kind::Unavailable, message).caused_by(error);
         }
         let (kind, message) = match error.kind {

@@ -3,7 +3,7 @@
 use crate::common::{assert_file, begin, complete, part, received};
 use gfl_e2e::data::{self, Rng};
 use gfl_e2e::postgres::Postgres;
-use gfl_e2e::{Http, Request, Response, Server, Setup, http, wait};
+use gfl_e2e::{Gfl, Http, Request, Response, Server, Setup, http, tree, wait};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -181,6 +181,31 @@ fn gaps(have: &[(u64, u64)], len: usize) -> Vec<(usize, usize)> {
         gaps.push((at, len));
     }
     gaps
+}
+
+/// Many small files, each of them refused while the database is away: `gfl` waits and forgets none.
+#[test]
+fn a_folder_is_sent_when_the_database_is_back() {
+    let Some((postgres, server)) = start("a folder that is sent without PostgreSQL") else {
+        return;
+    };
+    let gfl = Gfl::new(&server);
+    let src = gfl.local("src");
+    fs::create_dir_all(src.join("empty")).expect("made");
+    for n in 0..300 {
+        fs::write(src.join(format!("f{n}")), data::bytes(n, 100)).expect("written");
+    }
+    postgres.stop("fast");
+    is_refused(&server.http());
+    let mut child = gfl.spawn(&["put", "--force", "src", "up"]);
+    wait::until("files were refused", 30, || {
+        (lines_about(&server, "route=\"/v1/bulk\"") > 2).then_some(())
+    });
+    postgres.resume();
+    assert!(child.wait().expect("it ends").success());
+    let here = tree::summary(&src).expect("can be read");
+    let there = tree::summary(&server.data().join("up")).expect("can be read");
+    assert_eq!(here, there);
 }
 
 /// All processes of the server, stopped or continued.

@@ -162,6 +162,11 @@ impl Error {
         }
     }
 
+    /// Whether no other file can fare better at the moment: the token, the connection, the server or its limits.
+    pub(crate) fn concerns_all(&self) -> bool {
+        matches!(self.kind, Kind::Auth | Kind::Network | Kind::Limit)
+    }
+
     /// The connection was never made.
     pub(crate) fn unreachable(message: impl Into<String>) -> Self {
         Self {

@@ -53,10 +53,9 @@ impl Attempts {
             return None;
         }
         self.failed += 1;
-        Some(match error.retry_after {
-            Some(wanted) => wanted.min(RETRY_AFTER_MAX),
-            None => Duration::from_millis(delay_ms(self.failed, random)),
-        })
+        // What the server asks for is the least: it does not know how often it was asked already.
+        let wanted = error.retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+        Some(wanted.max(Duration::from_millis(delay_ms(self.failed, random))))
     }
 }
 
@@ -118,6 +117,15 @@ mod tests {
         assert_eq!(
             Retries(1).begin().failed(&busy),
             Some(Duration::from_secs(3))
+        );
+        let mut attempts = Retries(8).begin();
+        let waits: Vec<_> = (0..7)
+            .filter_map(|_| attempts.failed_with(&busy, 9_999))
+            .collect();
+        assert!(waits.iter().all(|wait| wait.as_secs() >= 3), "{waits:?}");
+        assert!(
+            waits.last().is_some_and(|wait| wait.as_secs() > 3),
+            "a server that stays away is asked less and less often: {waits:?}"
         );
         busy.retry_after = Some(Duration::from_secs(86_400));
         assert_eq!(Retries(1).begin().failed(&busy), Some(RETRY_AFTER_MAX));

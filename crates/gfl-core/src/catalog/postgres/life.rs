@@ -216,7 +216,7 @@ impl Connections {
 pub(super) fn taken() -> DbError {
     DbError::away(
         Trouble::Taken,
-        "another server works with this database; end one of the two",
+        "one at a time; end that one, or name another database (pg_stat_activity shows where sessions are from)",
     )
 }
 
