@@ -20,9 +20,13 @@ use watch::Watch;
 const END_MS_MAX: u64 = 15_000;
 
 /// Reloads whenever it is asked to, by SIGHUP or by a changed file, until a signal asks for the end. The next signal
-/// of that kind ends the process at once.
-pub async fn until_stopped(mut signals: Signals, mut reloader: Reloader, notify: Arc<Notify>) {
-    let mut watch = Watch::new(reloader.files());
+/// of that kind ends the process at once. `watch` has the files as they were when what is in force was read.
+pub async fn until_stopped(
+    mut signals: Signals,
+    mut reloader: Reloader,
+    notify: Arc<Notify>,
+    mut watch: Watch,
+) {
     loop {
         let why = tokio::select! {
             signal = signals.next() => match signal {

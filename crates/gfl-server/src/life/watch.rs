@@ -12,12 +12,12 @@ const LOOK_EVERY_MS: u64 = 1_000;
 type Stamp = Option<(u64, Option<SystemTime>, u64)>;
 
 /// The files and how they looked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Watch {
     files: Vec<Watched>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
     path: PathBuf,
     known: Stamp,
@@ -26,7 +26,8 @@ struct Watched {
 }
 
 impl Watch {
-    /// Takes the files for unchanged as they are now.
+    /// Takes the files for unchanged as they are now: to be called before they are read, so that a change after that
+    /// is noticed.
     pub fn new(files: Vec<PathBuf>) -> Watch {
         let watched = |path: PathBuf| Watched {
             known: stamp(&path),
@@ -36,6 +37,11 @@ impl Watch {
         Watch {
             files: files.into_iter().map(watched).collect(),
         }
+    }
+
+    /// These files, too, as they were when `other` was made.
+    pub fn add(&mut self, other: Watch) {
+        self.files.extend(other.files);
     }
 
     /// The next file that has changed.

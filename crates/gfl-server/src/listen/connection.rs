@@ -1,7 +1,7 @@
 //! One connection from its first byte: whether it speaks TLS, what is spoken inside, and what it gets when that is
 //! not what this port is for.
 
-use super::slots::{Slot, Told};
+use super::slots::{Cutoff, Slot, Told};
 use super::socket::{Phase, Socket};
 use super::{IDLE_MS_MAX, Transport, http1, http2};
 use crate::server::Server;
@@ -138,7 +138,10 @@ async fn handshake(
     match shaken {
         Ok(Ok(stream)) => return Some(Box::new(stream)),
         Ok(Err(error)) => tracing::debug!(%peer, "the TLS handshake failed: {error}"),
-        Err(_) => tracing::debug!(%peer, "the TLS handshake was not over in time"),
+        Err(_) => {
+            client.slot.cut_by(Cutoff::HandshakeTime);
+            tracing::debug!(%peer, "the TLS handshake was not over in time");
+        }
     }
     None
 }

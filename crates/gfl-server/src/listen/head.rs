@@ -3,7 +3,7 @@
 //! size, and handed to hyper when it is whole. Knows where a head ends, and nothing of what it says.
 
 use super::IDLE_MS_MAX;
-use super::slots::{Slot, Told};
+use super::slots::{Cutoff, Slot, Told};
 use super::socket::Socket;
 use bytes::{Buf, Bytes};
 use std::future::poll_fn;
@@ -77,7 +77,13 @@ where
     let late = Instant::now() + Duration::from_millis(HEAD_MS_MAX);
     tokio::select! {
         biased;
-        whole = timeout_at(late, head.complete(socket, slot)) => whole.ok()?.ok()?,
+        whole = timeout_at(late, head.complete(socket, slot)) => {
+            let whole = whole.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            if whole.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                slot.cut_by(Cutoff::HeadTime);
+            }
+            whole.ok()?;
+        }
         // Who is told to finish may send the rest of it.
         _ = slot.told_more_than(Told::Finish) => return None,
     }
@@ -224,6 +230,18 @@ mod tests {
         let huge = sent(&long(HEAD_BYTES_MAX + 9)).await.unwrap();
         assert_eq!(huge.len(), HEAD_BYTES_MAX);
         assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_heads_are_counted_and_silence_is_not() {
+        let slots: Arc<Slots> = Arc::default();
+        for begin in ["", "GET"] {
+            let (mut theirs, head) = waiting(&slots).await;
+            theirs.write_all(begin.as_bytes()).await.unwrap();
+            assert_eq!(head.await.unwrap(), None);
+        }
+        let counted: Vec<_> = slots.cutoffs().into_iter().filter(|c| c.1 > 0).collect();
+        assert_eq!(counted, [(Cutoff::HeadTime, 1)]);
     }
 
     #[tokio::test(start_paused = true)]

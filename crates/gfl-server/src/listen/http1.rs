@@ -4,7 +4,7 @@
 
 use super::connection::Client;
 use super::head::{self, HEAD_BYTES_MAX};
-use super::slots::{Slot, Told};
+use super::slots::{Cutoff, Slot, Told};
 use super::socket::{Phase, Socket};
 use super::{nothing_runs, wait_for};
 use crate::body::Body;
@@ -113,7 +113,12 @@ where
     match outcome {
         None if told == Told::Stay && is_head => return (socket, End::Waits(parts.read_buf)),
         // Clients go away all the time; only someone who looks for it wants to read about it.
-        Some(Err(error)) => tracing::debug!(%peer, "connection ended: {error}"),
+        Some(Err(error)) => {
+            if error.is_parse_too_large() {
+                slot.cut_by(Cutoff::HeadSize);
+            }
+            tracing::debug!(%peer, "connection ended: {error}");
+        }
         _ => {}
     }
     (socket, End::Over(told))
@@ -340,9 +345,11 @@ mod tests {
         bed.ask(get(&"A: b\r\n".repeat(100)), 431).await;
         bed.ended().await;
         let mut bed = Bed::new().await;
+        let slots = Arc::clone(&bed.slots);
         bed.send(&get(&line(30_000))[..HEAD_BYTES_MAX]).await;
         Bed::expect(&bed.answer().await, 431);
         bed.ended().await;
+        assert!(slots.cutoffs().contains(&(Cutoff::HeadSize, 1)));
         let mut bed = Bed::new().await;
         bed.ask("GET\r\n\r\n", 400).await;
         bed.ended().await;

@@ -20,7 +20,7 @@ mod streams;
 pub use accept::serve;
 #[cfg(unix)]
 pub use admin::AdminSocket;
-pub use slots::{Counts, Slots};
+pub use slots::{Counts, Cutoff, Slots};
 pub use streams::Shares;
 
 use crate::tls::Tls;

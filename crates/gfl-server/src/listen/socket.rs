@@ -4,7 +4,7 @@
 //! Knows bytes and time, not HTTP.
 
 use super::head::Given;
-use super::slots::{Running, Slot};
+use super::slots::{Cutoff, Running, Slot};
 use crate::incoming::Received;
 use crate::pace::Pace;
 use parking_lot::Mutex;
@@ -272,6 +272,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
             Poll::Pending => {
                 let too_slow = ready!(self.taken.poll_wait(cx));
+                self.phase.slot.cut_by(Cutoff::AnswerTime);
                 let why = format!("the peer is too slow with the answer: {too_slow}");
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)))
             }

@@ -80,7 +80,7 @@ fn page(server: &Server, format: Format) -> String {
             connections.open.saturating_sub(connections.waiting) as u64,
         )
         .sample(&[("state", "idle")], connections.waiting as u64);
-    refusals(&mut page, &server.meters, connections);
+    refusals(&mut page, server, connections);
     inside(&mut page, &gauges);
     page.gauge(
         "gfl_draining",
@@ -170,7 +170,8 @@ fn uploads(page: &mut Page, meters: &Meters, gauges: &Gauges) {
     }
 }
 
-fn refusals(page: &mut Page, meters: &Meters, connections: Counts) {
+fn refusals(page: &mut Page, server: &Server, connections: Counts) {
+    let meters = &server.meters;
     let help = "Requests without a valid token, by reason.";
     let mut family = page.counter("gfl_auth_failures", help);
     for (reason, count) in AUTH_REASONS.into_iter().zip(meters.auth_failures()) {
@@ -182,7 +183,10 @@ fn refusals(page: &mut Page, meters: &Meters, connections: Counts) {
         ("connections", connections.evicted_total),
         ("connections_per_address", connections.refused_total),
     ];
-    for (limit, count) in meters.limits_hit().into_iter().chain(of_connections) {
+    let cutoffs = server.slots.cutoffs();
+    let cutoffs = cutoffs.map(|(why, count)| (why.name(), count));
+    let all = meters.limits_hit().into_iter().chain(of_connections);
+    for (limit, count) in all.chain(cutoffs) {
         family.sample(&[("limit", limit)], count);
     }
 }

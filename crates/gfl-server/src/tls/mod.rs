@@ -11,6 +11,7 @@ pub mod self_signed;
 pub use plan::{Source, TlsPlan};
 
 use crate::life::reload::Hook;
+use crate::life::watch::Watch;
 use crate::start::absolute;
 use anyhow::{Context, Result};
 use gfl_api::certificate::day;
@@ -78,6 +79,7 @@ impl Tls {
             Source::SelfSigned(own) => (own.ensure()?, None),
             Source::Acme(acme) => (acme.files(), Some(acme)),
         };
+        let looked = Watch::new(vec![files.cert.clone(), files.key.clone()]);
         let acme = match acme {
             None => {
                 shown.set(files.read(now_s())?);
@@ -105,6 +107,7 @@ impl Tls {
         let upkeep = Upkeep {
             tls: Arc::clone(&tls),
             acme,
+            looked,
         };
         Ok((tls, upkeep))
     }
@@ -179,26 +182,29 @@ pub struct Upkeep {
     tls: Arc<Tls>,
     /// An authority is asked; without it, somebody else replaces the files.
     acme: Option<acme::Upkeep>,
+    /// The files as they were before they were read.
+    looked: Watch,
 }
 
 impl Upkeep {
     /// Reads the files again whenever they change, and when the server is asked to. None where the server writes
-    /// them itself.
-    pub fn hook(&self) -> Option<Hook> {
+    /// them itself. Beside, the files as they were when they were read first.
+    pub fn hook(&self) -> Option<(Hook, Watch)> {
         if self.acme.is_some() {
             return None;
         }
         let tls = Arc::clone(&self.tls);
-        Some(Hook {
+        let hook = Hook {
             name: "the certificate",
             files: vec![tls.files.cert.clone(), tls.files.key.clone()],
             reload: Box::new(move |_| tls.reload().map(drop)),
-        })
+        };
+        Some((hook, self.looked.clone()))
     }
 
     /// Gets new ones where that is ours to do, and warns before one ends. Never returns.
     pub async fn run(self) {
-        let Upkeep { tls, acme } = self;
+        let Upkeep { tls, acme, .. } = self;
         let warnings = async {
             loop {
                 // At the start it is among the doubts about the settings.

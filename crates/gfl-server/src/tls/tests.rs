@@ -46,7 +46,7 @@ async fn a_reload_of_the_server_takes_new_files() {
     let files = write_pair(dir.path());
     let (tls, upkeep) = Tls::open(&Source::Files(files.clone())).await.unwrap();
     let first = tls.shown().unwrap().fingerprint;
-    let hook = upkeep.hook().unwrap();
+    let (hook, _) = upkeep.hook().unwrap();
     assert_eq!(hook.files, [files.cert.clone(), files.key.clone()]);
     write_pair(dir.path());
     let reload = || (hook.reload)(&gfl_api::config::ServerConfig::default());

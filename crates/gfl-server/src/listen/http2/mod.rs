@@ -5,7 +5,7 @@
 //! `Connection: close`.
 
 use super::connection::Client;
-use super::slots::{Slot, Told};
+use super::slots::{Cutoff, Slot, Told};
 use super::socket::{Phase, Socket};
 use super::streams::{ANSWER_WINDOW, Counted, Running, Shares, Streams, Verdict};
 use super::{nothing_moves, nothing_runs, wait_for};
@@ -89,6 +89,7 @@ pub(super) async fn serve<S>(
                 });
             }
             () = streams.abused() => {
+                slot.cut_by(Cutoff::Resets);
                 tracing::debug!(%peer, "connection cut: its requests are cancelled as fast as they come");
                 return;
             }
@@ -102,6 +103,7 @@ pub(super) async fn serve<S>(
                 }
                 Verdict::Idle => return,
                 Verdict::Slow => {
+                    slot.cut_by(Cutoff::AnswerTime);
                     tracing::debug!(%peer, "connection cut: the peer is too slow with its answers");
                     return;
                 }

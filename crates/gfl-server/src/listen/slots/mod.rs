@@ -5,8 +5,13 @@
 //! place costs nobody a transfer; and only when it has had time to say what it wants, so that newcomers do not drive
 //! each other out in a crowd.
 
+mod cutoff;
+
+pub use cutoff::Cutoff;
+
 use super::room::Room;
 use crate::limits::ConnectionLimits;
+use cutoff::Cutoffs;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +38,7 @@ pub struct Slots {
     /// A connection has ended, or waits for a request now.
     changed: Notify,
     room: Room,
+    cutoffs: Cutoffs,
 }
 
 /// What has happened so far, for whoever watches the server.
@@ -203,6 +209,11 @@ impl Slots {
         }
     }
 
+    /// How many connections were ended by which limit.
+    pub fn cutoffs(&self) -> [(Cutoff, u64); Cutoff::ALL.len()] {
+        self.cutoffs.totals()
+    }
+
     /// What is and what has been.
     pub fn counts(&self) -> Counts {
         let state = self.state.lock();
@@ -316,6 +327,11 @@ impl State {
 }
 
 impl Slot {
+    /// The connection ends by this limit.
+    pub fn cut_by(&self, why: Cutoff) {
+        self.slots.cutoffs.count(why);
+    }
+
     /// Whether the connection was told to go, in whatever way.
     pub fn is_told(&self) -> bool {
         self.told.heard() > Told::Stay
