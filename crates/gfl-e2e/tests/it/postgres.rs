@@ -193,6 +193,9 @@ fn sslmode_means_what_it_means_elsewhere() {
     };
     let urls = Urls(&postgres);
     let ca = postgres.dir().join("ca.pem").display().to_string();
+    let other = postgres.dir().join("other.pem").display().to_string();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    fs::write(&other, made.cert.pem()).expect("written");
     // (host, options, ca file, starts, encrypted)
     let cases = [
         ("127.0.0.1", "sslmode=disable", "", true, false),
@@ -202,6 +205,8 @@ fn sslmode_means_what_it_means_elsewhere() {
         ("127.0.0.1", "sslmode=verify-ca", &*ca, true, true),
         ("127.0.0.1", "sslmode=verify-full", &*ca, false, false),
         ("localhost", "sslmode=verify-full", &*ca, true, true),
+        ("localhost", "sslmode=verify-full", &*other, false, false),
+        ("127.0.0.1", "sslmode=verify-ca", &*other, false, false),
         (
             "localhost",
             "sslmode=verify-full&channel_binding=require",
@@ -220,6 +225,8 @@ fn sslmode_means_what_it_means_elsewhere() {
         let (would, told) = check(&server);
         assert_eq!(would, starts, "{host} {options} {ca}: {told}");
         if !starts {
+            let said = "name who vouches for it in server.database_ca_file";
+            assert!(told.contains(said), "{host} {options} {ca}: {told}");
             continue;
         }
         server.restart();
