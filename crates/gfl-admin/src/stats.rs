@@ -186,7 +186,7 @@ mod tests {
         day.add(&entry("d", Some("a"), "look", 9));
         assert_eq!(
             day.cells("d", "a"),
-            ["d", "a", "3", "1", "2.0 KB", "1", "1 B", "0"]
+            ["d", "a", "3", "1", "2.0 KiB", "1", "1 B", "0"]
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Numbers as people read them, in one form for all programs.
 
-/// Bytes in units of 1024, as v0.1 wrote them: `512 B`, `1.5 KB`, `10.0 MB`.
+/// Bytes in units of 1024, called so: `512 B`, `1.5 KiB`, `10.0 MiB`.
 pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 6] = ["KB", "MB", "GB", "TB", "PB", "EB"];
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
         return format!("{count} B");
     }

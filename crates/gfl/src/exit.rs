@@ -174,6 +174,17 @@ pub(crate) fn hint_of(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
+/// What to do when a server went away for longer than it was waited for, with a transfer half done.
+pub(crate) fn hint_at_continuing(error: &mut anyhow::Error) {
+    if let Some(error) = error.downcast_mut::<Error>()
+        && error.is_broken_off()
+    {
+        error.set_hint(
+            "when the server is back, run the same command again to continue where it stopped",
+        );
+    }
+}
+
 /// The path an error is about, if that is known: the server's for what the server said, else a local one.
 pub(crate) fn path_of(error: &anyhow::Error) -> Option<&str> {
     error.chain().find_map(|cause| {

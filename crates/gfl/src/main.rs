@@ -64,9 +64,12 @@ async fn run(invocation: Invocation, ui: &std::sync::Arc<Ui>) -> Exit {
             ui.progress().end();
             return match done {
                 Ok(exit) => exit,
-                Err(error) => {
+                Err(mut error) => {
                     let exit = Exit::of(&error);
                     if exit != Exit::Ok {
+                        if is_continued {
+                            exit::hint_at_continuing(&mut error);
+                        }
                         ui.error(&error);
                     }
                     exit

@@ -386,7 +386,7 @@ impl fmt::Display for PathError {
             Self::Reserved(_) => {
                 write!(
                     f,
-                    "path {path:?} begins with the reserved name {RESERVED_NAME}; choose another name"
+                    "path {path:?} begins with the reserved name {RESERVED_NAME}, which belongs to the server"
                 )
             }
             Self::EmptySegment(_) => {

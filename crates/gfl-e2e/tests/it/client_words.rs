@@ -70,7 +70,9 @@ fn what_is_there_is_not_sent_again_and_existing_files_are_skipped() {
         .unwrap();
     let output = gfl.run(&["put", "f", "f"]).expect(0);
     assert!(
-        output.out.contains("(12582912 bytes, unchanged)"),
+        output
+            .out
+            .contains("(12582912 bytes, updated time and mode)"),
         "{output:?}"
     );
     assert!(proxy.up() - sent < 10_000, "sent {}", proxy.up() - sent);

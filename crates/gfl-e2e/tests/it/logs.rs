@@ -1,8 +1,10 @@
 //! The request log: whoever reads it finds the file, not only the endpoint; and no name can forge a line.
 
 use crate::common::{append, begin, complete, part};
-use gfl_e2e::{Request, Server, Setup, frames, http, v0, wait};
+use gfl_e2e::{Http, Request, Server, Setup, bins, frames, http, v0, wait};
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 /// Sends a request and returns its line of the log, read as JSON.
 #[track_caller]
@@ -189,4 +191,51 @@ fn no_name_can_forge_a_line() {
         "{log}"
     );
     assert!(!log.contains(server.token()));
+}
+
+/// A terminal that is paused, a pager that waits, a log daemon that is stuck.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let server = Setup::default().prepare();
+    let mut child = Command::new(bins::path("gfl-server"))
+        .arg("-config")
+        .arg(server.config_file())
+        .current_dir(server.root())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("gfl-server");
+    let told = BufReader::new(child.stdout.take().expect("is piped"));
+    let mut told = told.lines().map_while(Result::ok);
+    let address = told
+        .find_map(|line| line.split_once("listening on ")?.1.parse().ok())
+        .expect("an address");
+    let http = Http::new(address, None);
+    // Far more than a pipe holds.
+    let long = "x".repeat(4_000);
+    for n in 0..100 {
+        let answer = http.get(format!("/v1/files/{n}{long}"));
+        assert!(answer.status >= 400, "{}", answer.status);
+    }
+    // Somebody reads again: what is missing is told, in front of the next line.
+    let mut log = BufReader::new(child.stderr.take().expect("is piped")).lines();
+    let reader = std::thread::spawn(move || {
+        log.find(|line| {
+            line.as_ref()
+                .is_ok_and(|line| line.contains("log lines were dropped here"))
+        })
+    });
+    wait::until("the missing lines are told", 30, || {
+        let _answer = http.get("/v1/files/again");
+        reader.is_finished().then_some(())
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("can be waited for");
+    let line = reader
+        .join()
+        .expect("reads")
+        .expect("was told")
+        .expect("text");
+    assert!(line.contains("WARN") && line.contains("dropped="), "{line}");
 }

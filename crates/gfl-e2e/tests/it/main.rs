@@ -5,6 +5,7 @@ mod admin;
 mod attacks;
 mod auth;
 mod client;
+mod client_meta;
 mod client_pipes;
 mod client_words;
 mod common;

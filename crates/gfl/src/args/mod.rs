@@ -9,6 +9,7 @@ mod usage;
 
 pub(crate) use usage::of as usage_of;
 
+use crate::remote::Retries;
 use crate::transfer;
 use crate::ui::Voice;
 use gfl_api::certificate::Fingerprint;
@@ -19,9 +20,9 @@ use std::fmt;
 /// Connections at once for one large file, unless told otherwise.
 const PARALLEL_DEFAULT: usize = 4;
 const PARALLEL_MAX: usize = 64;
-const RETRIES_DEFAULT: u64 = 8;
+const RETRIES_DEFAULT: u32 = 8;
 /// … of a command that somebody waits for.
-const RETRIES_SHORT: u64 = 3;
+const RETRIES_SHORT: u32 = 3;
 
 const TIMEOUT_S_DEFAULT: u64 = 30;
 
@@ -35,7 +36,7 @@ pub(crate) struct Invocation {
     /// `--fingerprint`: the only certificate that is good.
     pub(crate) fingerprint: Option<Fingerprint>,
     /// How often to try again.
-    pub(crate) retries: u32,
+    pub(crate) retries: Retries,
     /// Seconds without a byte after which a connection counts as dead.
     pub(crate) timeout_s: u64,
     /// How much to say.
@@ -206,15 +207,19 @@ pub(crate) fn is_json(words: &[String]) -> bool {
 }
 
 fn invocation(given: &Given, command: Command) -> Result<Invocation, ArgsError> {
-    let retries = match command {
+    let usual = match command {
         Command::Put { .. } | Command::Get { .. } => RETRIES_DEFAULT,
         _ => RETRIES_SHORT,
+    };
+    let retries = match given.value("retries") {
+        Some(_) => Retries::exactly(number(given, "retries", 0, 0..=1_000_000)? as u32),
+        None => Retries::patient(usual),
     };
     Ok(Invocation {
         config: given.value("config").map(str::to_owned),
         server: given.value("server").map(str::to_owned),
         fingerprint: fingerprint(given)?,
-        retries: number(given, "retries", retries, 0..=1_000_000)? as u32,
+        retries,
         timeout_s: number(given, "timeout", TIMEOUT_S_DEFAULT, 1..=86_400)?,
         voice: Voice {
             quiet: given.is_on("quiet"),

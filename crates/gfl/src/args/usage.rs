@@ -47,7 +47,7 @@ themselves, those with the same content, which get their time and mode on the se
         synopsis: "gfl get <remote> [<local>]\n       gfl get -- <remote>... <folder>",
         summary: "download a file, a folder, or all files that match a pattern",
         details: "\
-<remote> is a file, a folder or a pattern (* ? [ ], quoted). <local> is a file, a folder, or - for stdout; without
+<remote> is a file, a folder or a pattern (* ? [ ] behind the last /, quoted). <local> is a file, a folder, or - for stdout; without
 it the remote name is used in the current folder. A folder goes to <local> itself, or below it if <local> ends
 with /. Several words for <local> are one name, as in v0.1 (but no folder, pattern or stdout); behind -- each word
 is a name of its own, and the last one of several is the local folder.
@@ -252,7 +252,8 @@ fn all() -> String {
   -config FILE    settings to use instead of the usual ones
   --server ADDR   server to use instead of the configured one
   --fingerprint HEX  accept only the certificate with this SHA-256 fingerprint
-  --retries N     tries without any progress before giving up (default 8, short commands 3)
+  --retries N     tries without any progress before giving up. Without this: 8 (short commands 3), and for a
+                  server that was there and is gone, 5 minutes
   --timeout S     seconds without a byte before a connection counts as dead (default 30)
   --json          results as JSON on stdout, errors and warnings as JSON on stderr, one object a line
   -q, --quiet     only warnings and errors

@@ -122,9 +122,9 @@ async fn ask(context: &Context, found: &Found, token: Option<&str>) -> Result<()
         origin.clone(),
         found.trust.clone(),
         token,
-        Retries(0),
+        Retries::exactly(0),
         context.timeout,
-        |_, _| {},
+        |_| {},
     )?;
     let remote = Remote::probe(http).await?;
     let Remote::V1(v1) = remote else {

@@ -6,6 +6,7 @@ use crate::exit::{Exit, Failed, UsageError};
 use crate::local::dest::Place;
 use crate::remote::{Error, Kind, Listed, Listing, Naming, OnServer, Remote, V1};
 use crate::transfer::{Downloaded, Options, Stream, Transfer};
+use crate::ui::words;
 use anyhow::{Context as _, Result};
 use gfl_api::v1::EntryType;
 use gfl_api::{FilePath, glob};
@@ -126,10 +127,10 @@ async fn all(transfer: &Transfer<'_>, sources: &[String], local: Option<&str>) -
         }
     }
     if local != STDOUT && transfer.tally.exit() == Exit::Ok {
-        transfer.ui.line(format_args!(
-            "✓ Downloaded {} files to {local}",
-            transfer.tally.held()
-        ));
+        let files = words::count(transfer.tally.held(), "file", "files");
+        transfer
+            .ui
+            .line(format_args!("✓ Downloaded {files} to {local}"));
     }
     Ok(true)
 }
@@ -244,6 +245,7 @@ async fn file(
         transfer.tell_unverified(path);
     }
     let how = match done.b3.to_string().get(..8) {
+        _ if done.is_updated => "updated time and mode".to_owned(),
         _ if done.is_unchanged => "unchanged".to_owned(),
         _ if !done.is_verified => "not verified".to_owned(),
         Some(checksum) if done.size < CHUNK_BYTES => format!("checksum: {checksum}"),
@@ -294,15 +296,19 @@ async fn matching(
     };
     glob::go_match(name, "").with_context(|| format!("pattern {shown}"))?;
     let found = find(transfer.v1, &parent, name).await;
+    if matches!(&found, Err(error) if error.kind == Kind::NotFound) {
+        refuse_folder_pattern(&parent)?;
+    }
     let found = found.on_server("list", &parent)?;
     if found.is_empty() {
         let message = format!("no files match pattern: {shown} on the server");
         return Err(Error::new(Kind::NotFound, message).into());
     }
     let count = found.len();
+    let files = words::count(count as u64, "file", "files");
     transfer
         .ui
-        .line(format_args!("Found {count} files matching {shown}"));
+        .line(format_args!("Found {files} matching {shown}"));
     let dir = PathBuf::from(local.unwrap_or("."));
     transfer.ui.progress().begin_bytes(
         "downloading",
@@ -322,12 +328,26 @@ async fn matching(
         }
     }
     if transfer.tally.failures() == failures {
-        transfer.ui.line(format_args!(
-            "✓ Downloaded {count} files to {}",
-            dir.display()
-        ));
+        transfer
+            .ui
+            .line(format_args!("✓ Downloaded {files} to {}", dir.display()));
     }
     Ok(())
+}
+
+/// A folder that is not there and looks like a pattern: only the last part of a name can be one.
+pub(super) fn refuse_folder_pattern(folder: &FilePath) -> Result<()> {
+    if !glob::has_wildcard(folder.as_str()) {
+        return Ok(());
+    }
+    let message = format!("{folder}: no such folder on the server, and folders take no wildcards");
+    Err(Failed::new(Exit::Usage, message)
+        .at(folder.as_str())
+        .with_hint(
+            "only the part behind the last / is a pattern, as in 'photos/2024/*.jpg'; \
+             `gfl get FOLDER` takes a folder with all it holds",
+        )
+        .into())
 }
 
 async fn find(v1: &V1, parent: &FilePath, name: &str) -> crate::remote::Result<Vec<Listed>> {

@@ -1,6 +1,6 @@
 //! put and get with a v0.1 server: whole files in chunks one after another, nothing resumed, nothing verified.
 
-use super::get::{NamedBy, followed};
+use super::get::{NamedBy, followed, refuse_folder_pattern};
 use super::sources::Job;
 use super::{Context, remote_path};
 use crate::exit::{Exit, Failed};
@@ -8,7 +8,7 @@ use crate::local::dest::Place;
 use crate::local::{Source, read_exact_at};
 use crate::remote::{Answer, Error, Kind, V0};
 use crate::transfer::{Options, Stream};
-use crate::ui;
+use crate::ui::{self, words};
 use anyhow::{Context as _, Result, bail};
 use gfl_api::{FilePath, glob};
 use std::fs::File;
@@ -174,12 +174,14 @@ async fn get_source(
         .filter(|one| glob::go_match(name, one) == Ok(true))
         .collect();
     if names.is_empty() {
+        refuse_folder_pattern(&parent)?;
         let message = format!("no files match pattern: {shown} on the server");
         return Err(Error::new(Kind::NotFound, message).into());
     }
+    let files = words::count(names.len() as u64, "file", "files");
     context
         .ui
-        .line(format_args!("Found {} files matching {shown}", names.len()));
+        .line(format_args!("Found {files} matching {shown}"));
     let dir = PathBuf::from(local.unwrap_or("."));
     for (at, name) in names.iter().enumerate() {
         // Names from the server go through the path rules before they touch the disk.
@@ -189,11 +191,9 @@ async fn get_source(
         let one = (remote.as_str(), target.as_path(), NamedBy::Server);
         get_file(context, v0, one, &prefix, options).await?;
     }
-    context.ui.line(format_args!(
-        "✓ Downloaded {} files to {}",
-        names.len(),
-        dir.display()
-    ));
+    context
+        .ui
+        .line(format_args!("✓ Downloaded {files} to {}", dir.display()));
     Ok(())
 }
 

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(line(false, SHORT, &file.path, &file).unwrap(), "  a b");
         assert_eq!(
             line(false, LONG, &dir, &file).unwrap(),
-            "-0644     2.0 KB                - abababababab a b"
+            "-0644    2.0 KiB                - abababababab a b"
         );
         assert!(
             line(false, LONG, &dir, &listed("d/s", EntryType::Dir))

@@ -1,6 +1,6 @@
 //! `gfl mkdir`: makes folders and their parents; one that is there is fine.
 
-use super::{Context, each, remote_path};
+use super::{Context, each, new_path};
 use crate::args::Names;
 use crate::exit::Exit;
 use crate::remote::{OnServer, Remote};
@@ -10,7 +10,7 @@ use serde_json::json;
 /// Makes folders.
 pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
     for name in &names.paths {
-        remote_path(name)?;
+        new_path(name)?;
     }
     let remote = context.remote().await?;
     each(context, names, async |name| {
@@ -27,7 +27,7 @@ pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
 }
 
 async fn one(context: &Context, remote: &Remote, shown: &str) -> Result<Exit> {
-    let (path, _) = remote_path(shown)?;
+    let (path, _) = new_path(shown)?;
     context
         .ui
         .line(format_args!("Creating directory {shown}..."));

@@ -20,11 +20,14 @@ mod version;
 use crate::args::{Command, Invocation, Names, usage_of};
 use crate::config::{Places, Settings, load};
 use crate::exit::Exit;
-use crate::remote::{Error, Http, Kind, Leftovers, Naming, Remote, Retries};
-use crate::ui::{Ui, words};
+use crate::remote::{Error, Http, Kind, Leftovers, Naming, Pause, Remote, Retries};
+use crate::transfer::Stream;
+use crate::ui::Ui;
 use anyhow::Result;
 use gfl_api::FilePath;
 use gfl_api::certificate::Fingerprint;
+use gfl_api::path::PathError;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +40,7 @@ pub(crate) struct Context {
     config: Option<String>,
     server: Option<String>,
     fingerprint: Option<Fingerprint>,
-    retries: u32,
+    retries: Retries,
     timeout: Duration,
     /// What would be left on the server.
     leftovers: Leftovers,
@@ -48,7 +51,9 @@ impl Command {
     pub(crate) fn is_continued(&self) -> bool {
         match self {
             Self::Put { words, .. } => words.first().is_some_and(|word| word != "-"),
-            Self::Get { local, .. } => local.as_deref() != Some("-"),
+            Self::Get { local, .. } => !local
+                .as_deref()
+                .is_some_and(|local| local == "-" || Stream::is_at(Path::new(local))),
             _ => false,
         }
     }
@@ -153,19 +158,17 @@ impl Context {
     /// Connections to the configured server.
     pub(crate) fn http(&self, settings: &Settings) -> Result<Http> {
         let ui = Arc::clone(&self.ui);
-        let on_retry = move |error: &crate::remote::Error, delay| {
-            ui.retrying(
-                format_args!("{error}; trying again in {}", words::span(delay)),
-                delay,
-            );
+        let on_pause = move |pause: Option<&Pause<'_>>| match pause {
+            Some(pause) => ui.waiting(pause.error, pause.origin, pause.wait.delay, pause.wait.left),
+            None => ui.waited(),
         };
         Ok(Http::new(
             settings.origin.clone(),
             settings.trust.clone(),
             settings.token.as_deref(),
-            Retries(self.retries),
+            self.retries,
             self.timeout,
-            on_retry,
+            on_pause,
         )?)
     }
 
@@ -253,9 +256,21 @@ fn remote_path(text: &str) -> Result<(FilePath, bool)> {
     Ok((path, is_folder))
 }
 
+/// As [`remote_path`], for what is to be made: where the name cannot be used, another one can.
+fn new_path(text: &str) -> Result<(FilePath, bool)> {
+    remote_path(text).map_err(|mut error| {
+        if let (Some(error), Err(PathError::Reserved(_))) =
+            (error.downcast_mut::<Error>(), FilePath::parse_v0(text))
+        {
+            error.set_hint(Error::ANOTHER_NAME);
+        }
+        error
+    })
+}
+
 /// The target of mv and cp: what ends in a slash gets the source's name added.
 fn target(from: &FilePath, to: &str) -> Result<FilePath> {
-    let (path, is_folder) = remote_path(to)?;
+    let (path, is_folder) = new_path(to)?;
     match from.name() {
         Some(name) if is_folder => Ok(path.join(name)?),
         _ => Ok(path),

@@ -1,7 +1,7 @@
 //! `gfl put`: which local files, and where each goes. Also the lines v0.1 printed.
 
 use super::sources::{Job, gather, is_here, split};
-use super::{Context, legacy, remote_path};
+use super::{Context, legacy, new_path};
 use crate::exit::{Exit, UsageError};
 use crate::remote::{Naming, Remote, V1};
 use crate::transfer::{Options, Sent, Transfer};
@@ -202,6 +202,7 @@ async fn send_file(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
             (done.size, how.unwrap_or_else(|| "verified".to_owned()))
         }
         Sent::Unchanged(size) => (size, "unchanged".to_owned()),
+        Sent::Updated(size) => (size, "updated time and mode".to_owned()),
         Sent::Existing => {
             transfer.ui.line(format_args!(
                 "{prefix}Skipped: {name} → {remote} (exists on the server)"
@@ -216,7 +217,7 @@ async fn send_file(transfer: &Transfer<'_>, job: &Job) -> Result<()> {
 }
 
 async fn from_stdin(context: &Context, target: &str, options: Options) -> Result<Exit> {
-    let (remote, is_folder) = remote_path(target)?;
+    let (remote, is_folder) = new_path(target)?;
     if is_folder {
         return Err(UsageError(
             "stdin needs a file name on the server: gfl put - FOLDER/NAME".into(),

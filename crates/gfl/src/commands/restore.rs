@@ -135,6 +135,6 @@ mod tests {
         ] {
             assert_eq!(head.find(name), line.find(value), "{head}\n{line}");
         }
-        assert!(line.contains("    2.0 KB  "), "{line}");
+        assert!(line.contains("    2.0 KiB  "), "{line}");
     }
 }

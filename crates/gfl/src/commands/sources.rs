@@ -2,7 +2,7 @@
 //!
 //! Asks the disk and no server.
 
-use super::remote_path;
+use super::new_path;
 use crate::exit::{Exit, Failed, UsageError};
 use anyhow::{Context as _, Result};
 use gfl_api::{FilePath, glob};
@@ -160,7 +160,7 @@ fn plan(
     target: &str,
     mut gathered: Gathered,
 ) -> Result<Gathered> {
-    let (remote, is_folder) = remote_path(target)?;
+    let (remote, is_folder) = new_path(target)?;
     let count = locals.len();
     for (at, local) in locals.iter().enumerate() {
         let prefix = match count {

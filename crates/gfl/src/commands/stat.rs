@@ -36,7 +36,7 @@ fn fields(path: &str, entry: &Entry) -> Vec<(&'static str, String)> {
     ];
     if is_file {
         let size = match entry.size {
-            size if size < 1024 => format!("{size} bytes"),
+            size if size < 1024 => words::count(size, "byte", "bytes"),
             size => format!("{size} bytes ({})", words::bytes(size)),
         };
         fields.push(("size", size));
@@ -79,7 +79,7 @@ mod tests {
             [
                 "path=a",
                 "type=file",
-                "size=2048 bytes (2.0 KB)",
+                "size=2048 bytes (2.0 KiB)",
                 "mode=0600",
                 "b3=not hashed yet: it was changed by hand"
             ]

@@ -5,7 +5,7 @@ use crate::args;
 use crate::config::Settings;
 use crate::exit::{Exit, Failed, UsageError};
 use crate::remote::url::Origin;
-use crate::remote::{Error, Http, Kind, Retries, Trust};
+use crate::remote::{Error, Http, Kind, Moment, Trust};
 use crate::ui::{self, Ui};
 use crate::update::fetch::{self, Connect, Url};
 use crate::update::install::{Draft, Installed};
@@ -104,9 +104,9 @@ fn connect(context: &Context, settings: &Settings, origin: Origin) -> Result<Htt
         // What is remembered belongs to the configured server; here the system's authorities decide.
         Trust::default(),
         None,
-        Retries(context.retries),
+        context.retries,
         context.timeout,
-        |_, _| {},
+        |_| {},
     )?)
 }
 
@@ -175,16 +175,18 @@ async fn download(
     let url = Url::parse(&binary.url).context("the release")?;
     let progress = context.ui.progress();
     progress.begin_bytes("gfl", binary.size);
-    let mut attempts = Retries(context.retries).begin();
+    let mut attempts = context.retries.begin();
     loop {
         match receive(context, connect, &url, draft).await {
             Ok(()) => break,
             Err(error) => {
                 let lost = error.downcast_ref::<Error>();
-                let Some(delay) = lost.and_then(|lost| attempts.failed(lost)) else {
+                // It told where the program is.
+                let moment = Moment::now(true);
+                let Some(Ok(wait)) = lost.map(|lost| attempts.failed(lost, moment)) else {
                     return Err(error.context(format!("downloading {url}")));
                 };
-                tokio::time::sleep(delay).await;
+                tokio::time::sleep(wait.delay).await;
                 progress.take_back(binary.size);
                 draft.restart()?;
             }

@@ -34,9 +34,9 @@ async fn server(context: &Context) -> Result<Value> {
         settings.origin.clone(),
         settings.trust.clone(),
         settings.token.as_deref(),
-        Retries(0),
+        Retries::exactly(0),
         context.timeout,
-        |_, _| {},
+        |_| {},
     )?;
     let (name, version, api) = match Remote::probe(http).await {
         Ok(Remote::V1(v1)) => {

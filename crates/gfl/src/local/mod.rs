@@ -4,6 +4,7 @@
 
 pub(crate) mod below;
 pub(crate) mod dest;
+pub(crate) mod holes;
 pub(crate) mod pieces;
 pub(crate) mod walk;
 
@@ -11,6 +12,11 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
+
+/// What whoever stores a folder must be able to do with it: list it, write into it and enter it.
+pub(crate) const OWNER_FOLDER_BITS: u32 = 0o700;
+/// What whoever stores a file must be able to do with it: read it.
+pub(crate) const OWNER_FILE_BITS: u32 = 0o400;
 
 /// What tells whether a file is still the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

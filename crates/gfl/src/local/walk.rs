@@ -26,6 +26,8 @@ pub(crate) enum Found {
     Dir {
         /// Where it goes.
         path: FilePath,
+        /// Its stamp.
+        stamp: Stamp,
     },
     /// Left out on purpose: a symlink, a socket, a device.
     Left {
@@ -139,7 +141,8 @@ impl Walk {
                     path: path.clone(),
                     names,
                 });
-                Found::Dir { path }
+                let stamp = Stamp::of(&meta);
+                Found::Dir { path, stamp }
             }
             Err(error) => Found::Failed {
                 local,
@@ -190,7 +193,7 @@ mod tests {
             .unwrap()
             .map(|found| match found {
                 Found::File { path, stamp, .. } => format!("{path} {}", stamp.size),
-                Found::Dir { path } => format!("{path}/"),
+                Found::Dir { path, .. } => format!("{path}/"),
                 Found::Left { local, what } => {
                     format!("{} {what}", local.file_name().unwrap().display())
                 }

@@ -5,7 +5,7 @@
 
 use super::body::Body;
 use super::connection::{Answer, Pool};
-use super::retry::{Attempts, Retries};
+use super::retry::{Attempts, Moment, Retries, Wait};
 use super::tls::{Certificate, Trust};
 use super::{Error, Result, url::Origin};
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use http::{Method, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 /// Bytes of an error body that are looked at.
@@ -51,8 +52,26 @@ pub(crate) struct Call {
     is_anonymous: bool,
 }
 
-/// Is told of every failure that is followed by another try, and of the time until then.
-type OnRetry = dyn Fn(&Error, Duration) + Send + Sync;
+/// A failure that is followed by another try.
+pub(crate) struct Pause<'a> {
+    /// Why.
+    pub(crate) error: &'a Error,
+    /// Who is waited for.
+    pub(crate) origin: &'a Origin,
+    /// How long.
+    pub(crate) wait: Wait,
+}
+
+/// Is told of every pause; of none when the server answers again.
+type OnPause = dyn Fn(Option<&Pause<'_>>) + Send + Sync;
+
+/// What all connections of a run found out about the server.
+#[derive(Default)]
+struct Seen {
+    /// It answered, and not only to say that it cannot.
+    was_there: AtomicBool,
+    is_waited_for: AtomicBool,
+}
 
 /// A server and what every request to it carries. Cloning shares the connections.
 #[derive(Clone)]
@@ -61,7 +80,10 @@ pub(crate) struct Http {
     authorization: Option<HeaderValue>,
     retries: Retries,
     stall: Duration,
-    on_retry: Arc<OnRetry>,
+    on_pause: Arc<OnPause>,
+    seen: Arc<Seen>,
+    /// Whether a transfer that broke off goes on where it stopped.
+    is_resumed: bool,
 }
 
 impl Call {
@@ -138,7 +160,7 @@ impl Http {
         token: Option<&str>,
         retries: Retries,
         stall: Duration,
-        on_retry: impl Fn(&Error, Duration) + Send + Sync + 'static,
+        on_pause: impl Fn(Option<&Pause<'_>>) + Send + Sync + 'static,
     ) -> Result<Self> {
         let authorization = match token {
             None => None,
@@ -160,8 +182,16 @@ impl Http {
             authorization,
             retries,
             stall,
-            on_retry: Arc::new(on_retry),
+            on_pause: Arc::new(on_pause),
+            seen: Arc::default(),
+            is_resumed: true,
         })
+    }
+
+    /// The same server, which cannot continue a transfer that broke off.
+    pub(crate) fn unresumed(mut self) -> Self {
+        self.is_resumed = false;
+        self
     }
 
     /// Whom we talk to.
@@ -183,6 +213,7 @@ impl Http {
     pub(crate) async fn send(&self, call: Call) -> Result<Answer> {
         let origin = self.pool.origin();
         let mut request = Request::new(call.body);
+        let makes_nothing = matches!(call.method, Method::GET | Method::HEAD | Method::DELETE);
         *request.method_mut() = call.method;
         *request.uri_mut() = format!("{}{}", origin.prefix, call.target)
             .parse()
@@ -202,9 +233,21 @@ impl Http {
             .pool
             .send(request, call.patience.of(self.stall))
             .await?;
-        match answer.head.status.as_u16() {
+        let answer = match answer.head.status.as_u16() {
+            status @ 400.. if makes_nothing => Err(refusal(status, answer).await.of_reading()),
             status @ 400.. => Err(refusal(status, answer).await),
             _ => Ok(answer),
+        };
+        if !matches!(&answer, Err(error) if error.is_absence()) {
+            self.is_there();
+        }
+        answer
+    }
+
+    fn is_there(&self) {
+        self.seen.was_there.store(true, Relaxed);
+        if self.seen.is_waited_for.swap(false, Relaxed) {
+            (self.on_pause)(None);
         }
     }
 
@@ -251,11 +294,18 @@ impl Http {
 
     /// Waits before the next try, or gives the error back if there is to be none.
     pub(crate) async fn pause(&self, attempts: &mut Attempts, error: Error) -> Result<()> {
-        let Some(delay) = attempts.failed(&error) else {
-            return Err(error);
+        let was_there = self.seen.was_there.load(Relaxed);
+        let wait = match attempts.failed(&error, Moment::now(was_there)) {
+            Ok(wait) => wait,
+            Err(why) => return Err(error.given_up(why, was_there && self.is_resumed)),
         };
-        (self.on_retry)(&error, delay);
-        tokio::time::sleep(delay).await;
+        self.seen.is_waited_for.store(true, Relaxed);
+        (self.on_pause)(Some(&Pause {
+            error: &error,
+            origin: self.origin(),
+            wait,
+        }));
+        tokio::time::sleep(wait.delay).await;
         Ok(())
     }
 }

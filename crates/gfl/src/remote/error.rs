@@ -2,7 +2,9 @@
 //!
 //! Knows nothing of printing; [`crate::ui`] shows the message and the hint, [`crate::exit`] the number.
 
+use super::retry::GivenUp;
 use super::url::Origin;
+use crate::ui::words;
 use gfl_api::FilePath;
 use gfl_api::problem::{Code, Problem};
 use std::fmt;
@@ -46,12 +48,17 @@ pub(crate) struct Error {
     is_sent: bool,
     /// Whether the caller knows that it may be different the next time.
     is_passing: bool,
+    /// Whether a transfer was on its way that goes on where it stopped.
+    is_broken_off: bool,
     message: String,
     hint: Option<&'static str>,
     path: Option<String>,
 }
 
 impl Error {
+    /// For names that cannot be given to anything.
+    pub(crate) const ANOTHER_NAME: &'static str = "choose another name";
+
     /// An error without an answer.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
@@ -62,6 +69,7 @@ impl Error {
             retry_after: None,
             is_sent: true,
             is_passing: false,
+            is_broken_off: false,
             message: message.into(),
             hint: None,
             path: None,
@@ -101,6 +109,12 @@ impl Error {
         self.hint = Some(hint);
     }
 
+    /// For requests that make nothing: no other name would help.
+    pub(crate) fn of_reading(mut self) -> Self {
+        self.hint = self.hint.filter(|hint| *hint != Self::ANOTHER_NAME);
+        self
+    }
+
     /// Replaces what to do when something is there already, for requests that `--overwrite` does not help.
     pub(crate) fn hint_if_there(mut self, hint: &'static str) -> Self {
         if matches!(self.code, Code::PreconditionFailed | Code::AlreadyExists) {
@@ -130,6 +144,7 @@ impl Error {
             retry_after,
             is_sent: true,
             is_passing: false,
+            is_broken_off: false,
             message,
             hint: hint_of(status, code),
             path: None,
@@ -162,9 +177,34 @@ impl Error {
         }
     }
 
-    /// Whether no other file can fare better at the moment: the token, the connection, the server or its limits.
-    pub(crate) fn concerns_all(&self) -> bool {
-        matches!(self.kind, Kind::Auth | Kind::Network | Kind::Limit)
+    /// Whether the server seems to be gone: not reached, or somebody in front of it says so, or it begins or ends just
+    /// now.
+    pub(crate) fn is_absence(&self) -> bool {
+        self.is_transient() && matches!(self.status, 0 | 502..=504)
+    }
+
+    /// Nobody tries again. Says how long that was done, and when the server wants to be asked again.
+    pub(crate) fn given_up(mut self, why: GivenUp, is_resumed: bool) -> Self {
+        // Whole seconds: a moment more than five minutes are five.
+        let after = why.after.map(|after| Duration::from_secs(after.as_secs()));
+        if let Some(after) = after.filter(|after| !after.is_zero()) {
+            let text = format!("; it was waited for {}", words::rough_span(after));
+            self.message.push_str(&text);
+        }
+        if let Some(wanted) = why.not_before {
+            let text = format!(
+                "; the server asks to try again in {}",
+                words::rough_span(wanted)
+            );
+            self.message.push_str(&text);
+        }
+        self.is_broken_off = is_resumed && self.is_absence();
+        self
+    }
+
+    /// Whether the server was there and is gone, and a transfer goes on where it stopped.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.is_broken_off
     }
 
     /// The connection was never made.
@@ -324,9 +364,7 @@ fn hint_of(status: u16, code: Code) -> Option<&'static str> {
         }
         (_, Code::RateLimited) => "wait a little, or use fewer connections with `--parallel 1`",
         (_, Code::ReadOnlyStorage) => "the server takes no writes at the moment",
-        (_, Code::NameNotStorable | Code::ReservedPath | Code::InvalidPath) => {
-            "choose another name"
-        }
+        (_, Code::NameNotStorable | Code::ReservedPath | Code::InvalidPath) => Error::ANOTHER_NAME,
         _ => return None,
     })
 }

@@ -16,12 +16,12 @@ pub(crate) mod url;
 mod v0;
 mod v1;
 
-pub(crate) use call::{Call, Http, Patience};
+pub(crate) use call::{Call, Http, Patience, Pause};
 pub(crate) use connection::{Answer, Look, look};
 pub(crate) use error::{Error, Kind, Naming, OnServer};
 pub(crate) use leftovers::Leftovers;
 pub(crate) use listing::{Listed, Listing};
-pub(crate) use retry::{Attempts, Retries};
+pub(crate) use retry::{Attempts, Moment, Retries};
 pub(crate) use tls::Trust;
 pub(crate) use v0::{CHUNK_BYTES as V0_CHUNK_BYTES, V0};
 pub(crate) use v1::{Conditions, FileMeta, Part, V1};
@@ -42,7 +42,7 @@ impl Remote {
     pub(crate) async fn probe(http: Http) -> Result<Self> {
         match V1::probe(&http).await? {
             Some(v1) => Ok(Self::V1(v1)),
-            None => Ok(Self::V0(V0::new(http))),
+            None => Ok(Self::V0(V0::new(http.unresumed()))),
         }
     }
 

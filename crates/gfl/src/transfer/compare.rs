@@ -2,8 +2,8 @@
 //!
 //! What a listing tells decides at a glance where it can; where it cannot, the content decides.
 
-use super::{Options, Transfer};
-use crate::local::{Source, Stamp};
+use super::{Options, Sent, Transfer};
+use crate::local::{OWNER_FILE_BITS, Source, Stamp};
 use crate::remote::{Error, FileMeta, Naming};
 use anyhow::Result;
 use gfl_api::FilePath;
@@ -20,6 +20,8 @@ pub(super) enum Glance {
     Existing,
     /// Size and time are the same.
     Same,
+    /// Size and time are the same, the permission bits are not.
+    Mode,
     /// The size is the same; only the content can tell.
     Unsure,
 }
@@ -36,7 +38,10 @@ pub(super) fn glance(options: &Options, stamp: &Stamp, there: Option<&Entry>) ->
         return Glance::Send;
     }
     if !options.checksum && has_time(there, stamp.mtime_ns) {
-        return Glance::Same;
+        return match changes(stamp, there).mode {
+            None => Glance::Same,
+            Some(_) => Glance::Mode,
+        };
     }
     match there.b3 {
         Some(_) => Glance::Unsure,
@@ -62,50 +67,56 @@ impl Transfer<'_> {
         }
     }
 
-    /// Whether the server has this very content. If so, it has its time and mode too when this returns.
+    /// What became of the file if the server has this very content: it has its time and mode too then.
     pub(super) async fn has_same(
         &self,
         source: &Arc<Source>,
         remote: &FilePath,
         there: &Entry,
-    ) -> Result<bool> {
+    ) -> Result<Option<Sent>> {
         let theirs = there.b3.as_deref().and_then(|text| text.parse().ok());
         let is_candidate =
             there.kind == EntryType::File && there.size == source.stamp.size && !self.options.force;
         let (true, Some(theirs)) = (is_candidate, theirs) else {
-            return Ok(false);
+            return Ok(None);
         };
         let progress = self.ui.progress();
         progress.say(format!("comparing {remote}"));
         let ours = self.hash(source).await?;
         progress.say(remote.as_str());
         if ours != theirs || source.has_changed()? {
-            return Ok(false);
+            return Ok(None);
         }
+        let size = source.stamp.size;
         let meta = changes(&source.stamp, there);
         if meta.mtime_ns.is_none() && meta.mode.is_none() {
-            return Ok(true);
+            return Ok(Some(Sent::Unchanged(size)));
         }
         match self.v1.set_meta(remote, meta).await {
             // Somebody may have replaced it since we looked.
-            Ok(now) => Ok(now.b3.as_deref() == there.b3.as_deref()),
+            Ok(now) => {
+                Ok((now.b3.as_deref() == there.b3.as_deref()).then_some(Sent::Updated(size)))
+            }
             Err(error) => {
                 self.ui.warn(format_args!(
                     "{remote} on the server has the content, but not its time and mode: {}",
                     error.naming(remote)
                 ));
-                Ok(true)
+                Ok(Some(Sent::Unchanged(size)))
             }
         }
     }
 }
 
 /// What is to be changed of time and mode.
-fn changes(stamp: &Stamp, there: &Entry) -> FileMeta {
+pub(super) fn changes(stamp: &Stamp, there: &Entry) -> FileMeta {
     let mode = there.mode.as_deref().and_then(parse_mode);
     FileMeta {
         mtime_ns: Some(stamp.mtime_ns).filter(|ours| !has_time(there, *ours)),
-        mode: stamp.mode.filter(|ours| Some(*ours) != mode),
+        // A server keeps the bits it needs itself.
+        mode: stamp
+            .mode
+            .filter(|ours| Some(ours | OWNER_FILE_BITS) != mode.map(|mode| mode & 0o777)),
     }
 }
 
@@ -182,12 +193,17 @@ mod tests {
             size: 6,
             ..there.clone()
         };
+        let closed = Entry {
+            mode: Some("0600".into()),
+            ..there.clone()
+        };
         let folder = Entry {
             kind: EntryType::Dir,
             ..there.clone()
         };
         for (options, there, want) in [
             (plain, &there, Glance::Same),
+            (plain, &closed, Glance::Mode),
             (plain, &touched, Glance::Unsure),
             (plain, &unhashed, Glance::Send),
             (plain, &longer, Glance::Send),

@@ -3,12 +3,13 @@
 //! A download belongs to one content, named by its entity tag. Every request demands that tag, so bytes of two
 //! contents never meet in one file: when it changes on the server, the download begins again.
 
+use super::pair::{NOTED_BYTES_MIN, Pair};
 use super::partial::{Content, Partial};
 use super::ranges::Run;
 use super::read::hash_open;
 use super::{Transfer, blocking};
 use crate::exit::{Exit, Failed};
-use crate::local::dest::{Place, There, apply_meta};
+use crate::local::dest::{Place, There, change_meta};
 use crate::remote::{Error, Kind};
 use crate::ui::words;
 use anyhow::{Context, Result};
@@ -32,6 +33,8 @@ pub(crate) struct Downloaded {
     pub(crate) is_verified: bool,
     /// It was here already and nothing was fetched.
     pub(crate) is_unchanged: bool,
+    /// As `is_unchanged`, but for its time and mode, which it has now.
+    pub(crate) is_updated: bool,
 }
 
 /// Why an attempt at a whole file ended without one.
@@ -54,10 +57,17 @@ impl Transfer<'_> {
         durable: bool,
     ) -> Result<Downloaded> {
         if let Some(same) = self.has_here(entry, place).await? {
-            self.tally.unchanged(1);
-            self.tally.settle();
-            self.ui.progress().advance(same.size);
+            self.kept(same.is_updated, same.size);
             return Ok(same);
+        }
+        let looking = {
+            let place = place.clone();
+            blocking(move || place.there()).await?
+        };
+        if matches!(looking, Ok(Some(There::Dir))) {
+            let shown = place.shown();
+            let message = format!("cannot write {}: a folder is in the way", shown.display());
+            return Err(Failed::new(Exit::Conflict, message).into());
         }
         let mut entry = entry.clone();
         for _ in 0..=RESTARTS_MAX {
@@ -89,27 +99,29 @@ impl Transfer<'_> {
         };
         let (len, pieces) = (entry.size, self.pieces.clone());
         let (place, entry) = (place.clone(), entry.clone());
-        let looking = blocking(move || -> std::io::Result<bool> {
+        let looking = blocking(move || -> std::io::Result<Option<bool>> {
             if !matches!(place.there()?, Some(There::File { size, .. }) if size == len) {
-                return Ok(false);
+                return Ok(None);
             }
             let Some(file) = place.open()? else {
-                return Ok(false);
+                return Ok(None);
             };
-            let is_same = hash_open(file.try_clone()?, &pieces)? == expected;
-            if is_same {
-                // Time and permissions that this disk cannot hold are no reason to fetch it again.
-                let _ = apply_meta(&file, mtime_of(&entry), mode_of(&entry));
+            if hash_open(file.try_clone()?, &pieces)? != expected {
+                return Ok(None);
             }
-            Ok(is_same)
+            tidy(&place, len);
+            // Time and permissions that this disk cannot hold are no reason to fetch it again.
+            let changed = change_meta(&file, mtime_of(&entry), mode_of(&entry));
+            Ok(Some(changed.unwrap_or(false)))
         });
         // What cannot be read can still be replaced.
-        let is_same = looking.await?.unwrap_or(false);
-        Ok(is_same.then_some(Downloaded {
+        let same = looking.await?.unwrap_or(None);
+        Ok(same.map(|is_updated| Downloaded {
             size: len,
             b3: expected,
             is_verified: true,
-            is_unchanged: true,
+            is_unchanged: !is_updated,
+            is_updated,
         }))
     }
 
@@ -173,7 +185,15 @@ impl Transfer<'_> {
             b3,
             is_verified: expected.is_some(),
             is_unchanged: false,
+            is_updated: false,
         }))
+    }
+}
+
+/// Removes what an earlier run left beside a file that is whole. A help for the user's eyes: failing is no failure.
+pub(super) fn tidy(place: &Place, len: u64) {
+    if len >= NOTED_BYTES_MIN {
+        let _ = Pair::tidy(place);
     }
 }
 

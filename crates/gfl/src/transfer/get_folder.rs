@@ -2,17 +2,20 @@
 //! ones by ranges. Names from the server are parsed before they get here and can only lead below the target.
 
 use super::compare::is_same_time;
+use super::download::tidy;
+use super::folder_meta::{Made, wanted};
 use super::small_get::SmallGet;
 use super::{Transfer, blocking};
 use crate::exit::Exit;
+use crate::local::OWNER_FOLDER_BITS;
 use crate::local::below::Below;
-use crate::local::dest::{There, Tree};
+use crate::local::dest::{Place, There, Tree, change_meta};
 use crate::local::pieces::Pieces;
-use crate::remote::{Listed, Listing, Naming, OnServer};
+use crate::remote::{FileMeta, Listed, Listing, Naming, OnServer};
 use anyhow::{Context, Result};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
-use gfl_api::v1::EntryType;
+use gfl_api::v1::{Entry, EntryType};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{Mutex, mpsc};
@@ -44,16 +47,20 @@ struct Queues {
 #[derive(Default)]
 struct Looked {
     wanted: Vec<Wanted>,
+    made: Vec<Made>,
     unchanged: u64,
+    updated: u64,
     existing: u64,
     failed: Vec<(FilePath, anyhow::Error)>,
 }
 
 /// What is to become of an entry.
 enum Judged {
-    Made,
+    /// A folder, and whether it was not there.
+    Folder(bool),
     Wanted,
     Unchanged,
+    Updated,
     Existing,
 }
 
@@ -69,9 +76,7 @@ struct Rule {
 impl Transfer<'_> {
     /// Fetches everything below `remote` into the folder `local`.
     pub(crate) async fn get_folder(&self, remote: &FilePath, local: &Path) -> Result<()> {
-        let root = local.to_owned();
-        let tree = blocking(move || Tree::named(&root)).await?;
-        let tree = tree.with_context(|| format!("cannot write to {}", local.display()))?;
+        let (tree, top) = self.top(remote, local).await?;
         let before = self.tally.open.load(Relaxed);
         let (small, smalls) = mpsc::channel(QUEUED);
         let (medium, mediums) = mpsc::channel(QUEUED);
@@ -93,15 +98,46 @@ impl Transfer<'_> {
             fetching_medium,
             self.fetch_each(local, &larges),
         );
-        try_join(sorting, fetching).await?;
+        let (made, _) = try_join(sorting, fetching).await?;
         self.check_all_settled(before)?;
+        self.finish_local(local, made).await?;
+        if let Some(top) = top {
+            // What this disk cannot hold is no reason to fail.
+            let _ = tree.finish_top(top.mtime_ns, top.mode);
+        }
         // One call for everything: files fetched so far count as there only when they are durable.
         blocking(move || tree.sync())
             .await?
             .with_context(|| format!("cannot sync {}", local.display()))
     }
 
-    async fn look_through(&self, remote: &FilePath, local: &Path, queues: Queues) -> Result<()> {
+    /// The folder that everything goes into, and what it is to look like in the end if it was not there.
+    async fn top(&self, remote: &FilePath, local: &Path) -> Result<(Tree, Option<FileMeta>)> {
+        let is_new = local.symlink_metadata().is_err() && !remote.is_root();
+        let meta = match is_new {
+            true => self.v1.entry(remote).await.on_server("look at", remote)?,
+            false => Entry::default(),
+        };
+        let path = remote.clone();
+        let meta = is_new.then(|| wanted(&Listed { path, entry: meta }));
+        let root = local.to_owned();
+        let tree = blocking(move || Tree::named(&root)).await?;
+        let tree = tree.with_context(|| format!("cannot write to {}", local.display()))?;
+        if let Some(mode) = meta.and_then(|meta| meta.mode) {
+            // What is private is so from the beginning.
+            let _ = tree.finish_top(None, Some(mode | OWNER_FOLDER_BITS));
+        }
+        Ok((tree, meta))
+    }
+
+    /// Compares what the server has with what is here. Returns the folders that were made.
+    async fn look_through(
+        &self,
+        remote: &FilePath,
+        local: &Path,
+        queues: Queues,
+    ) -> Result<Vec<Made>> {
+        let mut made = Vec::new();
         let mut listing = Listing::new(self.v1, remote.clone(), true);
         let rule = Rule {
             no_clobber: self.options.no_clobber,
@@ -120,11 +156,12 @@ impl Transfer<'_> {
                 break;
             }
             let (root, remote, rule) = (local.to_owned(), remote.clone(), rule.clone());
-            let looked = blocking(move || look(root, &remote, some, &rule)).await?;
+            let mut looked = blocking(move || look(root, &remote, some, &rule)).await?;
+            made.append(&mut looked.made);
             self.sort_in(looked, &queues).await;
         }
         self.tell_missing(&listing);
-        Ok(())
+        Ok(made)
     }
 
     /// A copy that lacks something says so. What the server could not read is a failure, as it is where this
@@ -146,6 +183,7 @@ impl Transfer<'_> {
             self.tally.fail(Exit::Failure);
         }
         self.tally.unchanged(looked.unchanged);
+        self.tally.updated(looked.updated);
         self.tally.existing(looked.existing);
         for wanted in looked.wanted {
             let size = wanted.listed.entry.size;
@@ -229,16 +267,24 @@ fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Loo
             continue;
         };
         let judged = match listed.entry.kind {
-            EntryType::Dir => tree.make(&below).map(|()| Judged::Made).map_err(Into::into),
+            EntryType::Dir => tree
+                .make(&below, wanted(&listed).mode)
+                .map(Judged::Folder)
+                .map_err(Into::into),
             EntryType::File => judge(&mut tree, &below, &listed, rule),
             EntryType::Other => Err(anyhow::anyhow!(
                 "it is neither file nor folder; a newer gfl may know it"
             )),
         };
         match judged {
-            Ok(Judged::Made) => {}
+            Ok(Judged::Folder(true)) => {
+                let meta = wanted(&listed);
+                looked.made.push(Made { below, meta });
+            }
+            Ok(Judged::Folder(false)) => {}
             Ok(Judged::Wanted) => looked.wanted.push(Wanted { listed, below }),
             Ok(Judged::Unchanged) => looked.unchanged += 1,
+            Ok(Judged::Updated) => looked.updated += 1,
             Ok(Judged::Existing) => looked.existing += 1,
             Err(error) => looked.failed.push((listed.path, error)),
         }
@@ -249,10 +295,14 @@ fn look(root: PathBuf, remote: &FilePath, some: Vec<Listed>, rule: &Rule) -> Loo
 fn judge(tree: &mut Tree, below: &Below, listed: &Listed, rule: &Rule) -> Result<Judged> {
     let place = tree.place(below)?;
     let cannot = || format!("cannot write {}", place.shown().display());
-    let (size, mtime_ns) = match place.there().with_context(cannot)? {
+    let (size, mtime_ns, mode) = match place.there().with_context(cannot)? {
         None => return Ok(Judged::Wanted),
         Some(_) if rule.no_clobber => return Ok(Judged::Existing),
-        Some(There::File { size, mtime_ns }) => (size, mtime_ns),
+        Some(There::File {
+            size,
+            mtime_ns,
+            mode,
+        }) => (size, mtime_ns, mode),
         Some(There::Dir) => return Err(anyhow::anyhow!("a folder is in the way").context(cannot())),
         // A symlink or the like is replaced, never written through.
         Some(There::Other) => return Ok(Judged::Wanted),
@@ -277,10 +327,39 @@ fn judge(tree: &mut Tree, below: &Below, listed: &Listed, rule: &Rule) -> Result
             .mtime_ns()
             .is_some_and(|theirs| is_same_time(theirs, mtime_ns))
     };
-    Ok(if is_same {
-        Judged::Unchanged
-    } else {
-        Judged::Wanted
+    if !is_same {
+        return Ok(Judged::Wanted);
+    }
+    tidy(&place, size);
+    let meta = wanted(listed);
+    let has_mode = match (mode, meta.mode) {
+        (Some(ours), Some(theirs)) => ours == theirs & 0o777,
+        _ => true,
+    };
+    let has_time = meta
+        .mtime_ns
+        .is_none_or(|theirs| is_same_time(theirs, mtime_ns));
+    if has_mode && has_time {
+        return Ok(Judged::Unchanged);
+    }
+    update(&place, &meta).with_context(cannot)
+}
+
+/// Gives a file that has its content its time and mode.
+fn update(place: &Place, meta: &FileMeta) -> std::io::Result<Judged> {
+    let file = match place.open() {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(Judged::Wanted),
+        // What cannot be opened can still be replaced.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            return Ok(Judged::Wanted);
+        }
+        Err(error) => return Err(error),
+    };
+    // What this disk cannot hold is no reason to fail.
+    Ok(match change_meta(&file, meta.mtime_ns, meta.mode) {
+        Ok(true) => Judged::Updated,
+        _ => Judged::Unchanged,
     })
 }
 

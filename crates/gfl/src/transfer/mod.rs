@@ -7,6 +7,7 @@
 mod bare;
 mod compare;
 mod download;
+mod folder_meta;
 mod from_stdin;
 pub(crate) mod get_folder;
 mod pair;
@@ -28,7 +29,7 @@ pub(crate) use to_stream::Stream;
 pub(crate) use upload::Sent;
 
 use crate::local::pieces::Pieces;
-use crate::remote::{Conditions, V1};
+use crate::remote::{Conditions, Error, Kind, V1};
 use crate::ui::Ui;
 use std::sync::Arc;
 
@@ -79,12 +80,27 @@ impl<'a> Transfer<'a> {
         self.ui.progress().file_done();
     }
 
+    /// A file on its way needs no bytes: the other side has them. It may have got its time and mode.
+    fn kept(&self, is_updated: bool, bytes: u64) {
+        match is_updated {
+            true => self.tally.updated(1),
+            false => self.tally.unchanged(1),
+        }
+        self.tally.settle();
+        self.ui.progress().advance(bytes);
+    }
+
     /// What must hold at the target of an upload.
     fn conditions(&self) -> Conditions {
         Conditions {
             create_only: self.options.no_clobber,
         }
     }
+}
+
+/// Whether no other file can fare better at the moment: the token, the connection, the server or its limits.
+fn concerns_all(error: &Error) -> bool {
+    matches!(error.kind, Kind::Auth | Kind::Network | Kind::Limit)
 }
 
 /// Runs blocking work (disk, hashing) off the network's threads.

@@ -12,7 +12,7 @@ const TAGS: u32 = 8;
 /// Notes longer than this are none of ours.
 const NOTES_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Files up to this size leave nothing behind when they fail: asking again costs less than the notes.
-const NOTED_BYTES_MIN: u64 = 1024 * 1024;
+pub(super) const NOTED_BYTES_MIN: u64 = 1024 * 1024;
 
 /// The two files.
 pub(super) struct Pair {
@@ -85,6 +85,21 @@ impl Pair {
         Ok(Some(Self { part, note }))
     }
 
+    /// Removes the notes of a download whose bytes have got their name: the program was killed between the two.
+    pub(super) fn tidy(place: &Place) -> io::Result<()> {
+        for tag in (0..TAGS).map(|n| place.tag(n)) {
+            let note = place.temp_existing(&tag, Use::Note)?;
+            let part = place.temp_existing(&tag, Use::Part)?;
+            match (note, part) {
+                // Only a name that is taken sends us to the next one.
+                (None, None) => return Ok(()),
+                (Some(note), None) if is_ours(&note) => note.remove()?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// The part first: notes without bytes are known to be ours, bytes without notes are not.
     pub(super) fn remove(&self) -> io::Result<()> {
         self.part.remove()?;
@@ -96,6 +111,11 @@ impl Pair {
 pub(super) fn boot() -> Option<String> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(text.trim().to_owned())
+}
+
+/// Whether a file holds notes that were written into this very file.
+fn is_ours(note: &Temp) -> bool {
+    read_notes(note.file()).is_some_and(|noted| noted.ids[1] == note.id())
 }
 
 /// Notes that cannot be read are as good as none.

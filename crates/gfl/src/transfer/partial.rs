@@ -276,6 +276,31 @@ mod tests {
         assert_eq!(names(dir.path()), ["f"]);
     }
 
+    #[test]
+    fn notes_of_a_download_that_has_its_name_are_tidied_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::named(&dir.path().join("f")).unwrap();
+        let begin = || {
+            let (partial, _) = Partial::open(&place, content("\"a\"", 3 * MIB)).unwrap();
+            mark(&partial.written(), 0..MIB);
+            drop(partial);
+        };
+        begin();
+        Pair::tidy(&place).unwrap();
+        assert_eq!(names(dir.path()).len(), 2, "what can be continued stays");
+        // Killed behind the renaming.
+        std::fs::rename(left(dir.path(), "-part"), dir.path().join("f")).unwrap();
+        let note = left(dir.path(), "-note");
+        let (text, copy) = (std::fs::read(&note).unwrap(), dir.path().join("g"));
+        std::fs::write(&copy, &text).unwrap();
+        Pair::tidy(&place).unwrap();
+        assert!(!note.exists());
+        // The same text in somebody's file of that name.
+        std::fs::rename(copy, &note).unwrap();
+        Pair::tidy(&place).unwrap();
+        assert_eq!(std::fs::read(&note).unwrap(), text);
+    }
+
     /// What `f` is downloaded to, and its notes.
     fn left(dir: &std::path::Path, end: &str) -> std::path::PathBuf {
         let names = names(dir);

@@ -2,11 +2,13 @@
 //! stand in memory, and sorted by size into the way each file is sent best.
 
 use super::bare::Bare;
-use super::compare::{Glance, glance};
+use super::compare::{Glance, changes, glance};
+use super::folder_meta::{Change, folder_change};
 use super::small_put::SmallFile;
 use super::upload::Sent;
-use super::{Transfer, blocking};
+use super::{Transfer, blocking, concerns_all};
 use crate::exit::Exit;
+use crate::local::Stamp;
 use crate::local::walk::{Found, Walk, order};
 use crate::remote::{Error, Listed, Listing, Naming, OnServer};
 use anyhow::{Context, Result, bail};
@@ -41,6 +43,8 @@ struct Queues {
     medium: mpsc::Sender<Item>,
     large: mpsc::Sender<Item>,
     dirs: mpsc::Sender<FilePath>,
+    /// Files that need no bytes.
+    changes: mpsc::Sender<Change>,
 }
 
 impl Transfer<'_> {
@@ -55,32 +59,49 @@ impl Transfer<'_> {
         let (medium, mediums) = mpsc::channel(QUEUED);
         let (large, larges) = mpsc::channel(QUEUED);
         let (dirs, dirs_out) = mpsc::channel(QUEUED);
+        let (changes, changes_out) = mpsc::channel(QUEUED);
         let queues = Queues {
             small,
             medium,
             large,
             dirs,
+            changes,
         };
         let (smalls, mediums) = (Mutex::new(smalls), Mutex::new(mediums));
-        let sorting = self.sort_out(remote, &mut finds, queues);
+        let changes_out = Mutex::new(changes_out);
+        let top = local.metadata().context("cannot read it")?;
+        let sorting = self.sort_out(remote, Stamp::of(&top), &mut finds, queues);
         let sending_small = try_join_all((0..SMALL_STREAMS).map(|_| self.send_small(&smalls)));
         let sending_medium =
             try_join_all((0..self.options.parallel).map(|_| self.send_medium(&mediums)));
         let sending_large = self.send_large(larges);
         let sending = try_join3(sending_small, sending_medium, sending_large);
         let making = self.make_dirs(dirs_out);
-        try_join(try_join(sorting, walking), try_join(sending, making)).await?;
+        let changing =
+            try_join_all((0..self.options.parallel).map(|_| self.change_each(&changes_out)));
+        let ((folders, _), _) = try_join(
+            try_join(sorting, walking),
+            try_join3(sending, making, changing),
+        )
+        .await?;
+        self.finish_remote(folders).await;
         self.check_all_settled(before)
     }
 
-    /// Compares what the walk finds with what the server has.
+    /// Compares what the walk finds with what the server has. Returns the folders that want their time and mode once
+    /// everything is in them.
     async fn sort_out(
         &self,
         remote: &FilePath,
+        top: Stamp,
         finds: &mut mpsc::Receiver<Found>,
         queues: Queues,
-    ) -> Result<()> {
+    ) -> Result<Vec<Change>> {
         let (mut there, is_there) = self.beside(remote).await?;
+        let mut folders = Vec::new();
+        if !is_there {
+            folders.extend(folder_change(&top, None).map(|change| (remote.clone(), change)));
+        }
         let mut bare = Bare::new(remote.clone(), is_there);
         while let Some(found) = finds.recv().await {
             match found {
@@ -91,6 +112,12 @@ impl Transfer<'_> {
                     let there = match glance(&self.options, &stamp, entry.as_ref()) {
                         Glance::Same => {
                             self.tally.unchanged(1);
+                            continue;
+                        }
+                        Glance::Mode => {
+                            let there = entry.unwrap_or_default();
+                            let change = (path, changes(&stamp, &there));
+                            let _ = queues.changes.send(change).await;
                             continue;
                         }
                         Glance::Existing => {
@@ -114,17 +141,18 @@ impl Transfer<'_> {
                         .take(self.v1.capabilities.has("bulk"), item, stamp.size)
                         .await;
                 }
-                Found::Dir { path } => {
+                Found::Dir { path, stamp } => {
                     queues.make(bare.pass(&path)).await;
-                    let is_there = there
-                        .find(&path)
-                        .await?
-                        .is_some_and(|listed| listed.is_dir());
-                    bare.enter(path, is_there);
+                    let there = there.find(&path).await?.filter(Listed::is_dir);
+                    if there.is_none() || !self.options.no_clobber {
+                        let change = folder_change(&stamp, there.as_ref());
+                        folders.extend(change.map(|change| (path.clone(), change)));
+                    }
+                    bare.enter(path, there.is_some());
                 }
                 Found::Left { local, what } => {
                     let text = format_args!("{}: left out, {what}", local.display());
-                    self.ui.note_of_many(self.tally.leave_out(), text);
+                    self.ui.warn_of_many(self.tally.leave_out(), text);
                 }
                 Found::Failed { local, why } => {
                     self.ui
@@ -134,7 +162,7 @@ impl Transfer<'_> {
             }
         }
         queues.make(bare.end()).await;
-        Ok(())
+        Ok(folders)
     }
 
     /// The server's side, and whether the folder is there. Nobody asks when everything is sent anyway.
@@ -187,6 +215,7 @@ impl Transfer<'_> {
         } = item;
         match self.upload(local, remote, there.as_ref()).await {
             Ok(Sent::Done(done)) => self.ui.detail(format!("{remote} ({} bytes)", done.size)),
+            Ok(Sent::Updated(_)) => self.ui.detail(format!("{remote} (time and mode)")),
             Ok(Sent::Unchanged(_)) => self.ui.detail(format!("{remote} (unchanged)")),
             Ok(Sent::Existing) => self.ui.detail(format!("{remote} (exists on the server)")),
             Err(error) => self.set_aside_upload(local, remote, error)?,
@@ -207,10 +236,8 @@ impl Transfer<'_> {
 
     /// Reports what failed, or ends everything if nothing else can fare better.
     pub(crate) fn set_aside(&self, error: anyhow::Error) -> Result<()> {
-        let concerns_all = error
-            .downcast_ref::<Error>()
-            .is_some_and(Error::concerns_all);
-        if concerns_all || Exit::of(&error) == Exit::Limit {
+        let is_for_all = error.downcast_ref::<Error>().is_some_and(concerns_all);
+        if is_for_all || Exit::of(&error) == Exit::Limit {
             return Err(error);
         }
         self.tally.settle();
@@ -241,7 +268,7 @@ impl Transfer<'_> {
                     continue;
                 }
                 let error = Error::from_problem(result.status, result.problem.as_ref());
-                if error.is_transient() && error.concerns_all() {
+                if error.is_transient() && concerns_all(&error) {
                     wait = Some(error);
                     again.push(dir);
                     continue;

@@ -5,6 +5,7 @@ use super::download::changed;
 use super::partial::{Content, Partial, mark};
 use super::sum::{FileSum, PartHasher};
 use super::{Transfer, blocking};
+use crate::local::holes::write_around_zeroes;
 use crate::local::pieces::{PIECE_BYTES, Pieces};
 use crate::local::write_all_at;
 use crate::remote::{Error, Part};
@@ -40,6 +41,8 @@ struct Writer {
     file: Arc<File>,
     written: Arc<Mutex<RangeSet>>,
     moved: Arc<AtomicU64>,
+    /// Nothing was ever written where this goes: what is not written is zeroes.
+    is_new: bool,
 }
 
 impl<'a> Run<'a> {
@@ -122,6 +125,13 @@ impl<'a> Run<'a> {
                         .http
                         .pause(&mut attempts, error.downcast::<Error>()?)
                         .await?;
+                    // What was written may be of another content: nothing tells them apart.
+                    let (partial, len) = (self.partial.file(), self.content.len);
+                    blocking(move || partial.set_len(0).and_then(|()| partial.set_len(len)))
+                        .await?
+                        .with_context(|| {
+                            format!("cannot write {}", self.partial.shown().display())
+                        })?;
                 }
             }
         }
@@ -171,6 +181,7 @@ impl<'a> Run<'a> {
             file: self.partial.file(),
             written: self.partial.written(),
             moved: Arc::clone(&moved),
+            is_new: self.have.is_empty(),
         };
         let (start, taken) = (*at, std::mem::replace(hasher, PartHasher::new(0)));
         let writing = blocking(move || writer.run(start, taken, inbox));
@@ -251,7 +262,11 @@ impl Writer {
         mut inbox: mpsc::Receiver<Bytes>,
     ) -> (PartHasher, std::io::Result<()>) {
         while let Some(piece) = inbox.blocking_recv() {
-            if let Err(error) = write_all_at(&self.file, &piece, at) {
+            let write = match self.is_new {
+                true => write_around_zeroes,
+                false => write_all_at,
+            };
+            if let Err(error) = write(&self.file, &piece, at) {
                 return (hasher, Err(error));
             }
             hasher.update(&piece);

@@ -1,7 +1,7 @@
 //! Small files from the server, many in one request: checked against their hash, then written in groups on a thread.
 
 use super::get_folder::Wanted;
-use super::{Transfer, blocking};
+use super::{Transfer, blocking, concerns_all};
 use crate::local::dest::{Place, Tree, apply_meta};
 use crate::remote::{Attempts, Error, Kind};
 use anyhow::{Context, Result};
@@ -192,7 +192,7 @@ impl Transfer<'_> {
                 return Ok(());
             }
             // All others wait too, and none is forgotten.
-            if error.concerns_all() {
+            if concerns_all(&error) {
                 batch.again.push(get);
                 return Err(error.into());
             }

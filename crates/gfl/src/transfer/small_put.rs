@@ -2,7 +2,7 @@
 //! answer line. What a broken connection leaves without an answer goes out again.
 
 use super::put_folder::Item;
-use super::{Transfer, blocking};
+use super::{Transfer, blocking, concerns_all};
 use crate::local::Source;
 use crate::remote::body::{Body, Feed};
 use crate::remote::{Attempts, Error, Kind};
@@ -260,7 +260,7 @@ impl Transfer<'_> {
                 self.count_resent(sent.size);
                 return Ok(Fate::Again(file));
             }
-            if error.concerns_all() {
+            if concerns_all(&error) {
                 self.count_resent(sent.size);
                 return Ok(Fate::Wait(file, error.into()));
             }

@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) resumed_bytes: AtomicU64,
     /// Files left alone because the other side has the same.
     pub(crate) unchanged: AtomicU64,
+    /// Files that the other side has, and that got their time and mode.
+    pub(crate) updated: AtomicU64,
     /// Files left alone because something is there that was not to be touched.
     pub(crate) existing: AtomicU64,
     /// What is neither file nor folder, and was not sent.
@@ -48,6 +50,7 @@ impl Default for Tally {
             resent_bytes: AtomicU64::default(),
             resumed_bytes: AtomicU64::default(),
             unchanged: AtomicU64::default(),
+            updated: AtomicU64::default(),
             existing: AtomicU64::default(),
             left_out: AtomicU64::default(),
             unverified: AtomicU64::default(),
@@ -79,6 +82,11 @@ impl Tally {
     /// Files that the other side has.
     pub(crate) fn unchanged(&self, files: u64) {
         self.unchanged.fetch_add(files, Relaxed);
+    }
+
+    /// Files that the other side has, but for time and mode, which it has now.
+    pub(crate) fn updated(&self, files: u64) {
+        self.updated.fetch_add(files, Relaxed);
     }
 
     /// Files that were not to be replaced.
@@ -116,7 +124,7 @@ impl Tally {
 
     /// Files that are now on both sides.
     pub(crate) fn held(&self) -> u64 {
-        self.files.load(Relaxed) + self.unchanged.load(Relaxed)
+        self.files.load(Relaxed) + self.unchanged.load(Relaxed) + self.updated.load(Relaxed)
     }
 
     /// Whether anything came of it.
@@ -124,6 +132,7 @@ impl Tally {
         [
             &self.files,
             &self.unchanged,
+            &self.updated,
             &self.existing,
             &self.left_out,
             &self.failed,
@@ -149,6 +158,7 @@ impl Tally {
             "resent_bytes": get(&self.resent_bytes),
             "resumed_bytes": get(&self.resumed_bytes),
             "unchanged": get(&self.unchanged),
+            "updated": get(&self.updated),
             "existing": get(&self.existing),
             "left_out": get(&self.left_out),
             "unverified": get(&self.unverified),
@@ -157,7 +167,7 @@ impl Tally {
         .to_string()
     }
 
-    /// The counters for people: `3 files, 1.2 GB in 4.2 s (300.0 MB/s), 5 unchanged`.
+    /// The counters for people: `3 files, 1.2 GiB in 4.2 s (300.0 MiB/s), 5 unchanged`.
     pub(crate) fn to_words(&self) -> String {
         self.words_after(self.began.elapsed())
     }
@@ -170,9 +180,10 @@ impl Tally {
             words::bytes(get(&self.bytes)),
             words::span(time),
         );
-        let moved = get(&self.moved_bytes);
-        if moved > 0 {
-            text.push_str(&format!(" ({})", words::rate(moved, time)));
+        // Of what was gained, not of what crossed the wire.
+        let gained = get(&self.bytes).saturating_sub(get(&self.resumed_bytes));
+        if gained > 0 {
+            text.push_str(&format!(" ({})", words::rate(gained, time)));
         }
         for (count, what) in [
             (&self.resumed_bytes, "were there already"),
@@ -183,6 +194,7 @@ impl Tally {
             }
         }
         for (count, before, what) in [
+            (&self.updated, "", "updated (time and mode)"),
             (&self.unchanged, "", "unchanged"),
             (&self.existing, "skipped ", "existing"),
             (&self.left_out, "", "left out"),
@@ -204,19 +216,19 @@ mod tests {
     #[test]
     fn words_and_json() {
         let tally = Tally::default();
-        tally.done(3 << 20);
         assert_eq!(
             tally.words_after(Duration::from_secs(2)),
-            "1 file, 3.0 MB in 2.0 s",
+            "0 files, 0 B in 2.0 s",
             "no rate of nothing"
         );
-        tally.moved_bytes.store(2 << 20, Relaxed);
+        tally.done(3 << 20);
+        tally.moved_bytes.store(20 << 20, Relaxed);
         tally.resumed_bytes.store(1 << 20, Relaxed);
         tally.unchanged(4);
         tally.existing(2);
         assert_eq!(
             tally.words_after(Duration::from_secs(2)),
-            "1 file, 3.0 MB in 2.0 s (1.0 MB/s), 1.0 MB were there already, 4 unchanged, skipped 2 existing"
+            "1 file, 3.0 MiB in 2.0 s (1.0 MiB/s), 1.0 MiB were there already, 4 unchanged, skipped 2 existing"
         );
         let json: serde_json::Value = serde_json::from_str(&tally.to_json()).unwrap();
         assert_eq!(

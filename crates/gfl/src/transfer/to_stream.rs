@@ -77,6 +77,7 @@ impl Transfer<'_> {
             b3,
             is_verified: told.is_some(),
             is_unchanged: false,
+            is_updated: false,
         })
     }
 

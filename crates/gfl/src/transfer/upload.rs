@@ -37,6 +37,8 @@ pub(crate) enum Sent {
     Done(UploadDone),
     /// The server had this very content, of so many bytes.
     Unchanged(u64),
+    /// The server had this very content, of so many bytes, and got its time and mode.
+    Updated(u64),
     /// The server had some file there that was not to be touched.
     Existing,
 }
@@ -77,12 +79,10 @@ impl Transfer<'_> {
         loop {
             let source = Arc::new(Source::open(local).context("cannot read it")?);
             if let Some(there) = there
-                && self.has_same(&source, remote, there).await?
+                && let Some(same) = self.has_same(&source, remote, there).await?
             {
-                self.tally.unchanged(1);
-                self.tally.settle();
-                self.ui.progress().advance(source.stamp.size);
-                return Ok(Sent::Unchanged(source.stamp.size));
+                self.kept(matches!(same, Sent::Updated(_)), source.stamp.size);
+                return Ok(same);
             }
             let sent = match source.stamp.size {
                 0..=SESSION_BYTES_MIN => self.whole(&source, remote).await,

@@ -38,6 +38,8 @@ pub(crate) struct Ui {
 
 const TOLD_DELAY_MIN: Duration = Duration::from_millis(500);
 const TOLD_EVERY: Duration = Duration::from_secs(2);
+/// … of a wait that may take minutes.
+const TOLD_WAITING_EVERY: Duration = Duration::from_secs(30);
 /// Notes of one kind, before the rest is only counted.
 const TOLD_OF_A_KIND_MAX: u64 = 10;
 
@@ -137,6 +139,15 @@ impl Ui {
         }
     }
 
+    /// As [`Ui::note_of_many`], of what may be wrong.
+    pub(crate) fn warn_of_many(&self, before: u64, text: impl Display) {
+        if self.voice.verbose || before < TOLD_OF_A_KIND_MAX {
+            self.warn(text);
+        } else if before == TOLD_OF_A_KIND_MAX {
+            self.warn("... and more like this; --verbose tells them all");
+        }
+    }
+
     /// Something that matters only to those who asked for details.
     pub(crate) fn detail(&self, text: impl Display) {
         if self.voice.verbose {
@@ -144,21 +155,45 @@ impl Ui {
         }
     }
 
-    /// A failure that is followed by another try. Short waits are nobody's concern; long ones are told, but once in a
-    /// while and not once for every connection.
-    pub(crate) fn retrying(&self, text: impl Display, delay: Duration) {
-        self.progress.say("waiting for the server");
+    /// A failure that is followed by another try after `delay`, as long as the server is waited for: `left`, if that is
+    /// a matter of time. Short waits are nobody's concern; long ones are told, but once in a while and not once for
+    /// every connection. On a terminal the line tells how long it will still be.
+    pub(crate) fn waiting(
+        &self,
+        why: impl Display,
+        who: impl Display,
+        delay: Duration,
+        left: Option<Duration>,
+    ) {
+        let is_shown = self.progress.wait(who.to_string(), left);
+        let every = match left {
+            Some(_) if is_shown => Duration::MAX,
+            Some(_) => TOLD_WAITING_EVERY,
+            None => TOLD_EVERY,
+        };
         let is_news = delay >= TOLD_DELAY_MIN
             && self.told.lock().is_ok_and(|mut told| {
-                let is_news = told.is_none_or(|at: Instant| at.elapsed() >= TOLD_EVERY);
+                let is_news = told.is_none_or(|at: Instant| at.elapsed() >= every);
                 if is_news {
                     *told = Some(Instant::now());
                 }
                 is_news
             });
-        if is_news || self.voice.verbose {
-            self.note(text);
+        if !is_news && !self.voice.verbose {
+            return;
         }
+        let left = left.map(|left| format!(", for {} at most", words::rough_span(left)));
+        self.note(format_args!(
+            "{}; trying again in {}{}",
+            words::without_numbers(&why.to_string()),
+            words::span(delay),
+            left.unwrap_or_default()
+        ));
+    }
+
+    /// The server answers again.
+    pub(crate) fn waited(&self) {
+        self.progress.go_on();
     }
 
     /// Something that may be wrong.

@@ -6,9 +6,9 @@
 use super::{terminal, words};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Columns of the bar.
 const BAR_COLUMNS: usize = 20;
@@ -23,6 +23,8 @@ pub(crate) struct Progress {
 struct Shown {
     bar: ProgressBar,
     now: Arc<Now>,
+    /// Something is going on, so that there is a line.
+    is_begun: AtomicBool,
 }
 
 /// What the line tells besides bytes.
@@ -31,6 +33,8 @@ struct Now {
     what: Mutex<String>,
     /// Files done, where there are many.
     files: AtomicU64,
+    /// Who is waited for, and until when if that is known.
+    awaited: Mutex<Option<(String, Option<Instant>)>>,
 }
 
 /// The line's numbers.
@@ -50,7 +54,8 @@ impl Progress {
             let now = Arc::new(Now::default());
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
             bar.set_style(style(&now));
-            Shown { bar, now }
+            let is_begun = AtomicBool::default();
+            Shown { bar, now, is_begun }
         });
         Self { shown }
     }
@@ -63,12 +68,38 @@ impl Progress {
     /// Begins something of `total` bytes.
     pub(crate) fn begin_bytes(&self, what: impl Into<String>, total: u64) {
         self.say(what);
-        if let Some(Shown { bar, now }) = &self.shown {
+        if let Some(shown) = &self.shown {
+            let Shown { bar, now, is_begun } = shown;
             now.files.store(0, Relaxed);
             bar.reset();
             bar.set_length(total);
-            bar.set_draw_target(terminal::target());
-            bar.enable_steady_tick(Duration::from_millis(200));
+            is_begun.store(true, Relaxed);
+            shown.show();
+        }
+    }
+
+    /// Somebody is waited for, for so long at most if that is known, until [`Progress::go_on`]. Also where nothing was
+    /// begun. Whether a line is there to tell it.
+    pub(crate) fn wait(&self, who: String, left: Option<Duration>) -> bool {
+        let Some(shown) = &self.shown else {
+            return false;
+        };
+        if let Ok(mut awaited) = shown.now.awaited.lock() {
+            *awaited = Some((who, left.map(|left| Instant::now() + left)));
+        }
+        if !shown.is_begun.load(Relaxed) {
+            shown.show();
+        }
+        true
+    }
+
+    /// Nobody is waited for any longer.
+    pub(crate) fn go_on(&self) {
+        if let Some(shown) = &self.shown {
+            shown.forget_awaited();
+            if !shown.is_begun.load(Relaxed) {
+                shown.hide();
+            }
         }
     }
 
@@ -111,10 +142,10 @@ impl Progress {
 
     /// Takes the line away.
     pub(crate) fn end(&self) {
-        if let Some(Shown { bar, .. }) = &self.shown {
-            bar.disable_steady_tick();
-            bar.finish_and_clear();
-            bar.set_draw_target(ProgressDrawTarget::hidden());
+        if let Some(shown) = &self.shown {
+            shown.is_begun.store(false, Relaxed);
+            shown.forget_awaited();
+            shown.hide();
         }
     }
 
@@ -123,6 +154,25 @@ impl Progress {
         match &self.shown {
             Some(Shown { bar, .. }) => bar.suspend(print),
             None => print(),
+        }
+    }
+}
+
+impl Shown {
+    fn show(&self) {
+        self.bar.set_draw_target(terminal::target());
+        self.bar.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn hide(&self) {
+        self.bar.disable_steady_tick();
+        self.bar.finish_and_clear();
+        self.bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    fn forget_awaited(&self) {
+        if let Ok(mut awaited) = self.now.awaited.lock() {
+            *awaited = None;
         }
     }
 }
@@ -139,8 +189,16 @@ fn style(now: &Arc<Now>) -> ProgressStyle {
         };
         let what = now.what.lock().map(|what| what.clone());
         let columns = usize::from(terminal::columns());
+        let awaited = now.awaited.lock().ok().and_then(|awaited| awaited.clone());
+        let text = match awaited {
+            Some((who, until)) => {
+                let left = until.map(|at| at.saturating_duration_since(Instant::now()));
+                waiting_line(&who, left, columns)
+            }
+            None => line(&what.unwrap_or_default(), &numbers, columns),
+        };
         // A line that cannot be shown is no reason for anything.
-        let _ = out.write_str(&line(&what.unwrap_or_default(), &numbers, columns));
+        let _ = out.write_str(&text);
     };
     // The template is a constant; a wrong one would show as indicatif's own.
     ProgressStyle::with_template("{line}")
@@ -197,6 +255,25 @@ fn line(what: &str, numbers: &Numbers, columns: usize) -> String {
     format!("{bar}{text}  {name}")
 }
 
+/// The line while a server is waited for: in full, or as much as there is room for.
+fn waiting_line(who: &str, left: Option<Duration>, columns: usize) -> String {
+    let left = left.map(words::countdown);
+    let forms = match &left {
+        Some(left) => [
+            format!("waiting for {who}, giving up in {left}"),
+            format!("waiting, {left} left"),
+            left.clone(),
+        ],
+        None => [
+            format!("waiting for {who}"),
+            "waiting".to_owned(),
+            String::new(),
+        ],
+    };
+    let fits = |form: &String| words::columns(form) <= columns;
+    forms.into_iter().find(fits).unwrap_or_default()
+}
+
 /// A bar and two columns behind it.
 fn bar(percent: u64) -> String {
     let full = usize::try_from(percent).unwrap_or(0) * BAR_COLUMNS / 100;
@@ -234,19 +311,33 @@ mod tests {
 
     #[test]
     fn what_matters_least_goes_first() {
-        let numbers = "50%  512.0 MB/1.0 GB  100.0 MB/s  6 s left";
+        let numbers = "50%  512.0 MiB/1.0 GiB  100.0 MiB/s  6 s left";
         let full = format!("██████████░░░░░░░░░░   {numbers}  photo.jpg");
         assert_eq!(line("photo.jpg", &HALF, 80), full);
         let without_bar = format!(" {numbers}  photo.jpg");
         assert_eq!(line("photo.jpg", &HALF, 60), without_bar);
-        assert_eq!(line("photo.jpg", &HALF, 45), format!(" {numbers}"));
-        assert_eq!(line("photo.jpg", &HALF, 24), " 50%  512.0 MB/1.0 GB");
+        assert_eq!(line("photo.jpg", &HALF, 48), format!(" {numbers}"));
+        assert_eq!(line("photo.jpg", &HALF, 24), " 50%  512.0 MiB/1.0 GiB");
         assert_eq!(line("photo.jpg", &HALF, 6), " 50%");
+    }
+
+    #[test]
+    fn who_waits_is_told_for_whom_and_how_long() {
+        let left = Some(Duration::from_secs(272));
+        for (columns, want) in [
+            (80, "waiting for nas:8080, giving up in 4:32"),
+            (38, "waiting, 4:32 left"),
+            (17, "4:32"),
+            (3, ""),
+        ] {
+            assert_eq!(waiting_line("nas:8080", left, columns), want);
+        }
+        assert_eq!(waiting_line("nas:8080", None, 80), "waiting for nas:8080");
     }
 
     #[test]
     fn nobody_knows_the_length_of_a_pipe() {
         let pipe = Numbers { total: 0, ..HALF };
-        assert_eq!(line("stdin", &pipe, 60), "512.0 MB  100.0 MB/s  stdin");
+        assert_eq!(line("stdin", &pipe, 60), "512.0 MiB  100.0 MiB/s  stdin");
     }
 }

@@ -52,6 +52,12 @@ pub(crate) fn rough_span(time: Duration) -> String {
     }
 }
 
+/// A time that runs off: `4:32`.
+pub(crate) fn countdown(time: Duration) -> String {
+    let seconds = time.as_millis().div_ceil(1000);
+    format!("{}:{:02}", seconds / 60, seconds % 60)
+}
+
 /// Columns that a text takes on a terminal, never too few: letters outside of the west may take two.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
@@ -127,10 +133,10 @@ mod tests {
         let cases = [
             (0, "0 B"),
             (1023, "1023 B"),
-            (1024, "1.0 KB"),
-            (1536, "1.5 KB"),
-            (10 << 20, "10.0 MB"),
-            (u64::MAX, "16.0 EB"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (10 << 20, "10.0 MiB"),
+            (u64::MAX, "16.0 EiB"),
         ];
         for (count, want) in cases {
             assert_eq!(bytes(count), want);

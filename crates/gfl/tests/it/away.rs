@@ -34,7 +34,7 @@ fn a_small_file_is_sent_when_the_server_can_take_it() {
         let asked = AtomicU32::new(0);
         let fake = Fake::start(move |request| match request.line().as_str() {
             "GET /v1/" => capabilities(),
-            "GET /v1/meta/r" => problem(404, "not-found"),
+            "GET /v1/meta/r" | "PATCH /v1/meta/r" => problem(404, "not-found"),
             "POST /v1/bulk" => {
                 let files = decode(&request.body);
                 assert_eq!(files.len(), 1);
@@ -87,7 +87,7 @@ fn operations_are_done_when_the_server_can_do_them() {
         let asked = AtomicU32::new(0);
         let fake = Fake::start(move |request| match request.line().as_str() {
             "GET /v1/" => capabilities(),
-            "GET /v1/meta/r" => problem(404, "not-found"),
+            "GET /v1/meta/r" | "PATCH /v1/meta/r" => problem(404, "not-found"),
             "POST /v1/batch" => {
                 let result = match asked.fetch_add(1, SeqCst) < 2 {
                     true => {

@@ -101,6 +101,39 @@ fn an_interrupted_download_is_continued_by_the_next_run() {
 }
 
 #[test]
+fn notes_that_a_killed_run_left_behind_go_with_the_next_one() {
+    let file = bytes(LEN, 1);
+    let cuts = AtomicUsize::new(0);
+    let content_of = file.clone();
+    let fake = Fake::start(move |request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        "GET /v1/meta/f" => ok(&entry("f", &content_of)),
+        "GET /v1/meta/" => ok(&serde_json::json!({"name": "", "path": "", "type": "dir"})),
+        line if line.starts_with("GET /v1/files/?") => {
+            ok(&serde_json::json!({"entries": [entry("f", &content_of)], "next": null}))
+        }
+        _ => match cuts.fetch_add(1, SeqCst) % 2 {
+            0 => content(request, &content_of).cut(1 << 20),
+            _ => problem(403, "forbidden"),
+        },
+    });
+    for words in [&["get", "f"][..], &["get", "/", "."]] {
+        let dir = tempfile::tempdir().unwrap();
+        fake.gfl(dir.path(), &["get", "f"]).expect(3);
+        // As if it had been killed between the renaming and the removal of the notes.
+        let kept = names(dir.path());
+        let part = kept.iter().find(|name| name.ends_with("-part")).unwrap();
+        fs::write(dir.path().join(part), &file).unwrap();
+        fs::rename(dir.path().join(part), dir.path().join("f")).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        let there = fs::File::options().write(true).open(dir.path().join("f"));
+        there.unwrap().set_modified(time).unwrap();
+        fake.gfl(dir.path(), words).expect(0);
+        assert_eq!(names(dir.path()), ["f"], "{words:?}");
+    }
+}
+
+#[test]
 fn kept_bytes_that_rotted_are_noticed_and_fetched_again() {
     let file = bytes(LEN, 1);
     let want = file.clone();

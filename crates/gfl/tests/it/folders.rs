@@ -266,3 +266,31 @@ fn names_are_shown_escaped_to_people_and_whole_to_scripts() {
     assert!(output.out.contains("Uploading x\\x1b "), "{output:?}");
     assert!(!output.out.contains('\u{1b}') && !output.err.contains('\u{1b}'));
 }
+
+#[test]
+fn a_server_that_goes_at_the_end_is_not_waited_for_once_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..5 {
+        fs::create_dir_all(dir.path().join(format!("d/{n}"))).unwrap();
+    }
+    let fake = Fake::start(|request| match request.method.as_str() {
+        "POST" => {
+            let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+            let count = asked["ops"].as_array().unwrap().len();
+            let results: Vec<_> = (0..count)
+                .map(|index| json!({"index": index, "status": 200}))
+                .collect();
+            ok(&json!({ "results": results }))
+        }
+        "GET" if request.target == "/v1/" => capabilities(),
+        "GET" => problem(404, "not-found"),
+        _ => reply(0, ""),
+    });
+    let words = ["put", "d", "r", "--retries", "0", "--parallel", "1"];
+    let output = fake.gfl(dir.path(), &words).expect(0);
+    assert_eq!(fake.seen("PATCH").len(), 1, "{output:?}");
+    assert!(
+        output.err.contains("did not get its time and mode") && output.err.contains(", and 5 more"),
+        "{output:?}"
+    );
+}

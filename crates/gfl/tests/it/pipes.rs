@@ -370,3 +370,24 @@ fn a_link_that_the_server_names_is_replaced_and_never_followed() {
     assert_eq!(std::fs::read(dir.path().join("link")).unwrap(), b"theirs");
     assert!(!dir.path().join("link").is_symlink());
 }
+
+#[test]
+fn a_full_storage_is_told_to_pipes_as_to_files() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "x").unwrap();
+    let fake = Fake::start(|request| match request.method.as_str() {
+        "GET" if request.target == "/v1/" => capabilities(),
+        "GET" => problem(404, "not-found"),
+        _ => problem(507, "storage-full"),
+    });
+    let told = |words: &[&str]| {
+        let err = fake.gfl(dir.path(), words).expect(8).err;
+        err.lines().last().unwrap_or_default().to_owned()
+    };
+    let hint = told(&["put", "f", "f"]);
+    assert!(
+        hint.starts_with("hint: the server's disk is full"),
+        "{hint}"
+    );
+    assert_eq!(told(&["put", "-", "f"]), hint);
+}

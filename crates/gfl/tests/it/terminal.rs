@@ -119,7 +119,7 @@ fn fits(rows: u16) {
     stdin.write_all(&vec![1; 20 << 20]).unwrap();
     let mut seen = String::new();
     // The pipe stays open until the line was drawn with bytes in it.
-    read(&mut terminal, &mut seen, |seen| seen.contains("16.0 MB"));
+    read(&mut terminal, &mut seen, |seen| seen.contains("16.0 MiB"));
     let running = lines(&seen);
     drop(stdin);
     assert!(child.wait().unwrap().success());
@@ -136,7 +136,7 @@ fn fits(rows: u16) {
         .filter(|line| !line.trim().is_empty())
         .collect();
     assert!(
-        said.len() == 1 && said[0].starts_with("1 file, 20.0 MB in "),
+        said.len() == 1 && said[0].starts_with("1 file, 20.0 MiB in "),
         "{said:?}"
     );
 }
@@ -158,4 +158,27 @@ fn terminals_without_a_cursor_and_quiet_ones_get_no_progress() {
         let summary = if env.is_empty() { 0 } else { 1 };
         assert_eq!(seen.lines().count(), summary, "{seen:?}");
     }
+}
+
+#[test]
+fn who_waits_sees_how_long_still() {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let fake = Fake::start(move |request| {
+        let before = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        match request.target.as_str() {
+            "/v1/" => capabilities(),
+            _ if before == 1 => problem(503, "unavailable").with("retry-after", 1),
+            _ => ok(&json!({"entries": [], "next": null})),
+        }
+    });
+    let (mut child, mut terminal) = spawn(&fake, 10, &["ls"], &[]);
+    let mut seen = String::new();
+    read(&mut terminal, &mut seen, |_| false);
+    assert!(child.wait().unwrap().success());
+    let said = lines(&seen);
+    let is_told = |line: &String| line.trim() == "waiting, 5:00 left";
+    assert!(said.iter().any(is_told), "{seen:?}");
+    let cleared = seen.rfind("\u{1b}[2K").expect("the line is cleared");
+    let after = lines(&seen[cleared..]);
+    assert!(after.iter().all(|line| line.trim().is_empty()), "{seen:?}");
 }

@@ -339,6 +339,7 @@ fn small_files_without_an_answer_are_sent_again() {
     let fake = Fake::start(move |request| match request.line().as_str() {
         "GET /v1/" => capabilities(),
         "GET /v1/meta/r" => problem(404, "not-found"),
+        line if line.starts_with("PATCH /v1/meta/r") => ok(&entry("r", b"")),
         "POST /v1/bulk" => {
             let mut streams = streams.lock().unwrap();
             *streams += 1;
@@ -386,6 +387,7 @@ fn small_files_survive_a_server_that_is_gone_for_a_moment() {
     let fake = Fake::start(move |request| match request.line().as_str() {
         "GET /v1/" => capabilities(),
         "GET /v1/meta/r" => problem(404, "not-found"),
+        line if line.starts_with("PATCH /v1/meta/r") => ok(&entry("r", b"")),
         _ => {
             *streams.lock().unwrap() += 1;
             if *streams.lock().unwrap() == 1 {

@@ -157,6 +157,59 @@ fn get_joins_words_only_where_they_can_be_one_name() {
 }
 
 #[test]
+fn one_file_is_one_and_a_pattern_is_the_last_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = Fake::start(|request| match request.line().as_str() {
+        line if line.starts_with("GET /v1/files/q/?") => {
+            ok(&json!({"entries": [entry("q/a", b"a"), entry("q/b", b"b")], "next": null}))
+        }
+        _ => taker(request),
+    });
+    let output = fake.gfl(dir.path(), &["get", "q/[a]", "here"]).expect(0);
+    assert!(
+        output.out.starts_with("Found 1 file matching q/[a]\n")
+            && output.out.ends_with("✓ Downloaded 1 file to here\n"),
+        "{output:?}"
+    );
+    let output = fake.gfl(dir.path(), &["get", "*/a", "there"]).expect(2);
+    let said = "error: *: no such folder on the server, and folders take no wildcards\nhint: only";
+    assert!(output.err.starts_with(said), "{output:?}");
+}
+
+#[test]
+fn who_reads_is_not_told_to_choose_another_name() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a"), "a").unwrap();
+    let fake = Fake::start(|request| match request.line().as_str() {
+        "GET /v1/" => capabilities(),
+        line if line.starts_with("GET /v1/meta/odd") && request.target.len() > 12 => {
+            problem(400, "invalid-path")
+        }
+        line if line.contains("odd") => problem(400, "name-not-storable"),
+        _ => problem(404, "not-found"),
+    });
+    for (words, is_making) in [
+        (&["get", ".gfl/x"][..], false),
+        (&["ls", ".gfl"], false),
+        (&["rm", ".gfl"], false),
+        (&["stat", ".gfl"], false),
+        (&["mv", ".gfl/x", "y"], false),
+        (&["mv", "y", ".gfl/x"], true),
+        (&["put", "a", ".gfl/x"], true),
+        (&["put", "-", ".gfl/x"], true),
+        (&["mkdir", ".gfl/x"], true),
+        (&["stat", "odd1"], false),
+        (&["get", "odd1"], false),
+        (&["rm", "odd"], false),
+        (&["mkdir", "odd"], true),
+    ] {
+        let output = fake.gfl(dir.path(), words).expect(1);
+        let is_told = output.err.contains("choose another name");
+        assert_eq!(is_told, is_making, "{words:?}: {output:?}");
+    }
+}
+
+#[test]
 fn mkdir_says_that_several_words_were_one_name() {
     let dir = tempfile::tempdir().unwrap();
     let fake = Fake::start(|request| match request.line().as_str() {

@@ -5,6 +5,7 @@
 //! that there is no moment between looking and creating.
 
 use super::below::Below;
+use super::{OWNER_FOLDER_BITS, Stamp};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub(crate) enum There {
         size: u64,
         /// Time of the last change, ns.
         mtime_ns: i64,
+        /// Permission bits, where the system has them.
+        mode: Option<u32>,
     },
     /// A folder.
     Dir,
@@ -115,9 +118,11 @@ impl Folder {
         })
     }
 
-    fn child(&self, name: &str) -> io::Result<Self> {
+    /// A folder in this one, and whether it was made, which it is with `mode` if that is known.
+    fn child(&self, name: &str, mode: Option<u32>) -> io::Result<(Self, bool)> {
         let shown = self.shown.join(name);
-        let handle = self.handle.child(name).map_err(|error| {
+        let mode = mode.map_or(0o777, |mode| mode & 0o777 | OWNER_FOLDER_BITS);
+        let (handle, is_new) = self.handle.child(name, mode).map_err(|error| {
             let why = match error.kind() {
                 // What opening a symlink as a folder is answered with.
                 io::ErrorKind::NotADirectory => {
@@ -128,7 +133,7 @@ impl Folder {
             let text = format!("cannot enter {}: {why}", shown.display());
             io::Error::new(error.kind(), text)
         })?;
-        Ok(Self { handle, shown })
+        Ok((Self { handle, shown }, is_new))
     }
 }
 
@@ -145,14 +150,32 @@ impl Tree {
     pub(crate) fn place(&mut self, path: &Below) -> io::Result<Place> {
         let mut names: Vec<&str> = path.names().collect();
         let name = names.pop().unwrap_or_default().to_owned();
-        let folder = self.enter(&names)?;
+        let (folder, _) = self.enter(&names, None)?;
         Ok(Place { folder, name })
     }
 
-    /// Makes a folder below.
-    pub(crate) fn make(&mut self, path: &Below) -> io::Result<()> {
+    /// Makes a folder below; it may be there. Whether it was made: never open to more people than `mode` says, so that
+    /// what is private is so from the beginning, but open to us as long as things are put into it.
+    pub(crate) fn make(&mut self, path: &Below, mode: Option<u32>) -> io::Result<bool> {
         let names: Vec<&str> = path.names().collect();
-        self.enter(&names).map(drop)
+        Ok(self.enter(&names, mode)?.1)
+    }
+
+    /// Gives a folder below its time and permission bits. To be done when everything is in it.
+    pub(crate) fn finish(
+        &mut self,
+        path: &Below,
+        mtime_ns: Option<i64>,
+        mode: Option<u32>,
+    ) -> io::Result<()> {
+        let names: Vec<&str> = path.names().collect();
+        let (folder, _) = self.enter(&names, None)?;
+        apply_meta(&folder.handle.as_file()?, mtime_ns, mode)
+    }
+
+    /// As [`Tree::finish`], of the folder itself.
+    pub(crate) fn finish_top(&self, mtime_ns: Option<i64>, mode: Option<u32>) -> io::Result<()> {
+        apply_meta(&self.root.handle.as_file()?, mtime_ns, mode)
     }
 
     /// Makes everything written below durable.
@@ -160,7 +183,9 @@ impl Tree {
         self.root.handle.sync_all_below()
     }
 
-    fn enter(&mut self, names: &[&str]) -> io::Result<Arc<Folder>> {
+    /// Enters a folder, made if need be, the innermost with `mode`. Whether that was made.
+    fn enter(&mut self, names: &[&str], mode: Option<u32>) -> io::Result<(Arc<Folder>, bool)> {
+        let mut is_new = false;
         let shared = self
             .entered
             .iter()
@@ -168,14 +193,15 @@ impl Tree {
             .take_while(|((a, _), b)| a == *b)
             .count();
         self.entered.truncate(shared);
-        for name in &names[shared..] {
-            let at = self.entered.last().map_or(&self.root, |(_, folder)| folder);
-            let folder = Arc::new(at.child(name)?);
-            self.entered.push(((*name).to_owned(), folder));
+        for (at, name) in names.iter().enumerate().skip(shared) {
+            let parent = self.entered.last().map_or(&self.root, |(_, folder)| folder);
+            let mode = mode.filter(|_| at + 1 == names.len());
+            let (folder, was_made) = parent.child(name, mode)?;
+            is_new = was_made;
+            self.entered.push(((*name).to_owned(), Arc::new(folder)));
         }
-        Ok(Arc::clone(
-            self.entered.last().map_or(&self.root, |(_, folder)| folder),
-        ))
+        let folder = self.entered.last().map_or(&self.root, |(_, folder)| folder);
+        Ok((Arc::clone(folder), is_new))
     }
 }
 
@@ -196,11 +222,24 @@ pub(crate) fn apply_meta(file: &File, mtime_ns: Option<i64>, mode: Option<u32>) 
     }
 }
 
+/// As [`apply_meta`], and whether anything is different now.
+pub(crate) fn change_meta(
+    file: &File,
+    mtime_ns: Option<i64>,
+    mode: Option<u32>,
+) -> io::Result<bool> {
+    let before = Stamp::now(file)?;
+    apply_meta(file, mtime_ns, mode)?;
+    Ok(Stamp::now(file)? != before)
+}
+
 #[cfg(unix)]
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    // Never setuid, setgid or sticky from a server.
-    file.set_permissions(std::fs::Permissions::from_mode(mode & 0o777))
+    // Never setuid, setgid or sticky from a server; what a folder here got from the one it is in stays.
+    let meta = file.metadata()?;
+    let own = meta.permissions().mode() & if meta.is_dir() { 0o7000 } else { 0 };
+    file.set_permissions(std::fs::Permissions::from_mode(own | (mode & 0o777)))
 }
 
 #[cfg(not(unix))]
@@ -237,7 +276,8 @@ mod tests {
             fs::read(dir.path().join("new/root/a/b/c.txt")).unwrap(),
             b"hi"
         );
-        tree.make(&below("a/d")).unwrap();
+        assert!(tree.make(&below("a/d"), None).unwrap());
+        assert!(!tree.make(&below("a/d"), None).unwrap());
         assert!(dir.path().join("new/root/a/d").is_dir());
         assert_eq!(
             tree.place(&below("a/d")).unwrap().there().unwrap(),
@@ -257,7 +297,7 @@ mod tests {
         std::os::unix::fs::symlink(outside.path().join("f"), root.join("f")).unwrap();
         let mut tree = Tree::named(&root).unwrap();
         assert!(tree.place(&below("out/new")).is_err());
-        assert!(tree.make(&below("out/new")).is_err());
+        assert!(tree.make(&below("out/new"), None).is_err());
         let place = tree.place(&below("f")).unwrap();
         assert_eq!(place.there().unwrap(), Some(There::Other));
         assert!(place.open().is_err());

@@ -16,15 +16,21 @@ impl Handle {
         fs::canonicalize(path).map(Self)
     }
 
-    /// A folder in this one, made if need be.
-    pub(super) fn child(&self, name: &str) -> io::Result<Self> {
+    /// A folder in this one, made if need be. Whether it was made.
+    pub(super) fn child(&self, name: &str, _mode: u32) -> io::Result<(Self, bool)> {
         let path = self.path(name)?;
-        match self.there(name)? {
+        let there = self.there(name)?;
+        match there {
             Some(There::Dir) => {}
             None => fs::create_dir(&path)?,
             Some(_) => return Err(io::Error::other("is not a folder")),
         }
-        Ok(Self(path))
+        Ok((Self(path), there.is_none()))
+    }
+
+    /// Not everywhere can a folder be opened as a file.
+    pub(super) fn as_file(&self) -> io::Result<File> {
+        File::open(&self.0)
     }
 
     /// What a name is.
@@ -38,6 +44,7 @@ impl Handle {
             There::File {
                 size: stamp.size,
                 mtime_ns: stamp.mtime_ns,
+                mode: stamp.mode,
             }
         } else if meta.is_dir() {
             There::Dir

@@ -24,24 +24,26 @@ impl Handle {
         Ok(Self(rustix::fs::open(path, FOLDER, Mode::empty())?))
     }
 
-    /// Opens a folder in this one, made if need be.
-    pub(super) fn child(&self, name: &str) -> io::Result<Self> {
+    /// Opens a folder in this one, made if need be. Whether it was made.
+    pub(super) fn child(&self, name: &str, mode: u32) -> io::Result<(Self, bool)> {
         let flags = FOLDER.union(OFlags::NOFOLLOW);
         match rustix::fs::openat(&self.0, name, flags, Mode::empty()) {
             Err(rustix::io::Errno::NOENT) => {}
-            other => return Ok(Self(other?)),
+            other => return Ok((Self(other?), false)),
         }
-        match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(0o777)) {
+        let is_new = match rustix::fs::mkdirat(&self.0, name, Mode::from_raw_mode(mode)) {
+            Ok(()) => true,
             // Another download of ours got there first.
-            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(rustix::io::Errno::EXIST) => false,
             Err(error) => return Err(error.into()),
-        }
-        Ok(Self(rustix::fs::openat(
-            &self.0,
-            name,
-            flags,
-            Mode::empty(),
-        )?))
+        };
+        let made = rustix::fs::openat(&self.0, name, flags, Mode::empty())?;
+        Ok((Self(made), is_new))
+    }
+
+    /// The folder as a file, for its time and mode.
+    pub(super) fn as_file(&self) -> io::Result<File> {
+        Ok(File::from(self.0.try_clone()?))
     }
 
     /// What a name is.
@@ -56,6 +58,7 @@ impl Handle {
                 mtime_ns: (stat.st_mtime as i64)
                     .saturating_mul(1_000_000_000)
                     .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0)),
+                mode: Some(stat.st_mode & 0o777),
             },
             FileType::Directory => There::Dir,
             _ => There::Other,

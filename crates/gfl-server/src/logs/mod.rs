@@ -1,8 +1,11 @@
 //! The log: text or JSON on stderr, at the level of the configuration.
 
+mod patient;
+
 use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
 use gfl_core::catalog::CONNECTION_MODULES;
+use patient::{Patient, Stderr};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use tracing::level_filters::LevelFilter;
@@ -17,7 +20,7 @@ static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 /// Starts logging. `level` is a level (`info`), modules with levels (`gfl_core=debug,hyper=info`), or both.
 pub fn init(format: LogFormat, level: &str) -> Result<()> {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Patient::new(format, Stderr));
     let (filter, handle) = reload::Layer::new(usable(level)?);
     let _ = LEVEL.set(handle);
     let log = tracing_subscriber::registry().with(filter);
