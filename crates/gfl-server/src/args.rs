@@ -1,6 +1,7 @@
 //! The command line, as Go's flag package takes it. Only what was typed; what it means is [`crate::start`]'s.
 
 use gfl_api::goflags::{self, FlagError, Known};
+use std::net::SocketAddr;
 
 /// The program's version, with the suffix of the edition as v0.1 had it.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "-lite");
@@ -75,6 +76,9 @@ pub struct Args {
     pub meta_dir: Option<String>,
     /// `-durability`.
     pub durability: Option<String>,
+    /// The address of the socket that systemd passed; of several, one that others can reach. It goes before all else
+    /// that names an address. Not typed.
+    pub passed: Option<SocketAddr>,
 }
 
 /// What the command line asks for.
@@ -146,6 +150,7 @@ pub fn parse(given: &[String]) -> Asked {
         storage_dir: text("storage-dir"),
         meta_dir: text("meta-dir"),
         durability: text("durability"),
+        passed: None,
     })
 }
 

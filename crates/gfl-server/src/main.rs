@@ -58,6 +58,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<ExitCode> {
+    // A socket that systemd opened reaches as far as it does, whatever the configuration says: all that is decided
+    // and doubted is about it.
+    let inherited = inherit::take()?;
+    let args = &Args {
+        passed: told_address(&inherited)?,
+        ..args.clone()
+    };
     let looked = Watch::new(vec![PathBuf::from(&args.config)]);
     let mut plan = start::plan(args, start::read_config(args)?);
     plan.look();
@@ -72,17 +79,21 @@ fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     if !args.check {
-        start(args, &plan, looked)?;
+        start(args, &plan, looked, inherited)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn start(args: &Args, plan: &Plan, looked: Watch) -> Result<()> {
+fn start(
+    args: &Args,
+    plan: &Plan,
+    looked: Watch,
+    inherited: Vec<std::net::TcpListener>,
+) -> Result<()> {
     logs::init(plan.log, &plan.log_level)?;
     for finding in &plan.findings {
         tracing::warn!("{finding}");
     }
-    let inherited = inherit::take()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(std::thread::available_parallelism().map_or(2, |n| n.get().max(2)))
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -112,7 +123,13 @@ async fn serve(
     // Bound before anything is opened or written: a second server on this address must not touch the first one's
     // folders, and an address that is taken leaves nothing behind.
     let listeners = listeners(plan, inherited).await?;
-    let address = told_address(&listeners)?;
+    let address = match args.passed {
+        Some(passed) => passed,
+        None => listeners
+            .first()
+            .context("there is no listener")?
+            .local_addr()?,
+    };
     let app = App::open(plan.settings.clone(), Arc::new(SystemClock))
         .await
         .map_err(start::open_failed)
@@ -208,17 +225,14 @@ async fn listeners(
     Ok(vec![listener])
 }
 
-/// The address to tell: where there are several, one that others can reach.
-fn told_address(listeners: &[tokio::net::TcpListener]) -> Result<SocketAddr> {
+/// The address to tell of sockets: where there are several, one that others can reach.
+fn told_address(listeners: &[std::net::TcpListener]) -> Result<Option<SocketAddr>> {
     let addresses: std::io::Result<Vec<_>> = listeners.iter().map(|l| l.local_addr()).collect();
-    let addresses = addresses.context("the listener has no address")?;
+    let addresses = addresses.context("a socket that systemd passed has no address")?;
     let public = addresses
         .iter()
         .find(|a| !a.ip().to_canonical().is_loopback());
-    public
-        .or(addresses.first())
-        .copied()
-        .context("there is no listener")
+    Ok(public.or(addresses.first()).copied())
 }
 
 /// Gives systemd signs of life, if it wants them.

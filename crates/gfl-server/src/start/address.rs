@@ -7,10 +7,19 @@ use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 /// All interfaces.
 const PUBLIC_HOST: &str = "0.0.0.0";
 const SETTING: &str = "server.address";
+/// What overrules all settings.
+const PASSED: &str = "ListenStream of the socket unit";
 
 /// `-listen` replaces the configured address, `-port` its port and `-public` its host. (v0.1 threw the configured
 /// host away with `-port`.) The address comes back even when it cannot be used, to be shown.
 pub(super) fn decide(args: &Args, configured: &str) -> Address {
+    if let Some(passed) = args.passed {
+        return Address {
+            text: passed.to_string(),
+            host_from: PASSED,
+            wrong: None,
+        };
+    }
     let address = args.listen.as_deref().unwrap_or(configured);
     let (host, port) = match address.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port),

@@ -161,3 +161,29 @@ fn values_arrive_in_their_units() {
         "{told:?}"
     );
 }
+
+#[test]
+fn a_socket_that_was_passed_is_what_is_doubted() {
+    let doubts = |passed: &str| {
+        let args = Args {
+            passed: Some(passed.parse().unwrap()),
+            ..args("goflux.json")
+        };
+        let mut plan = plan(&args, found(r#"{"address":"127.0.0.1:8080"}"#));
+        plan.look();
+        assert_eq!(plan.address, passed);
+        plan.findings
+            .iter()
+            .map(ToString::to_string)
+            .filter(|finding| finding.contains("without TLS"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(doubts("127.0.0.1:1"), [""; 0]);
+    let [doubt] = &doubts("[::]:8080")[..] else {
+        panic!("no doubt");
+    };
+    assert!(
+        doubt.starts_with("ListenStream of the socket unit"),
+        "{doubt}"
+    );
+}

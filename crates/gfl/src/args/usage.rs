@@ -152,12 +152,13 @@ Several words are one name, as in v0.1; behind -- each word is a name of its own
     },
     Usage {
         name: "config",
-        synopsis: "gfl config [HOST:PORT [TOKEN]]",
+        synopsis: "gfl config [HOST:PORT [TOKEN|-]]",
         summary: "remember a server and a token, or show what is in use",
         details: "\
 Without HOST: shows which file, server and token are in use and where they are from; no server is asked, and no
 token is shown. With HOST: asks the server whether it is there and takes the token, then writes both into the
 settings file in use, or ~/.config/gfl/config.json. Keeps whatever else is in the file, and a token that is there.
+With - for TOKEN it is asked for, or read from a pipe: the list of processes shows words to all users.
 
 Without http:// or https:// the server is asked for TLS first. A certificate that no authority vouches for is
 shown, and remembered when you say that it is the right one: compare it with what the server printed at its start.

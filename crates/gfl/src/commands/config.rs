@@ -38,7 +38,16 @@ pub(super) async fn run(context: &Context, wish: Wish<'_>) -> Result<Exit> {
             .0
     };
     let old_token = Some(old.client.token.trim()).filter(|token| !token.is_empty());
-    let token = wish.token.map(str::trim).filter(|token| !token.is_empty());
+    let asked_for = match wish.token {
+        Some("-") => Some(context.ui.secret("Token: ").await.context("no token")?),
+        _ => None,
+    };
+    let token = asked_for.as_deref().or(wish.token);
+    let token = token.map(str::trim).filter(|token| !token.is_empty());
+    if asked_for.is_some() && token.is_none() {
+        let message = "there is no token on stdin";
+        return Err(Failed::new(Exit::Usage, message).into());
+    }
     if token.is_some() && old_token.is_some() && token != old_token && !wish.force {
         let message = format!(
             "{} holds another token; add --force to replace it",

@@ -8,6 +8,9 @@ use crate::ui::words;
 use anyhow::Result;
 use gfl_api::v1::{Entry, EntryType};
 
+/// In place of a digest. The server reads such a file again as soon as it comes to it.
+const NOT_HASHED: &str = "not hashed yet: it was changed or restored by hand";
+
 /// Shows entries.
 pub(super) async fn run(context: &Context, names: &Names) -> Result<Exit> {
     let remote = context.remote().await?;
@@ -54,7 +57,7 @@ fn fields(path: &str, entry: &Entry) -> Vec<(&'static str, String)> {
             .filter_map(|(name, value)| Some((name, value.clone()?))),
     );
     if is_file && entry.b3.is_none() {
-        fields.push(("b3", "not hashed yet: it was changed by hand".to_owned()));
+        fields.push(("b3", NOT_HASHED.to_owned()));
     }
     fields
 }
@@ -81,7 +84,7 @@ mod tests {
                 "type=file",
                 "size=2048 bytes (2.0 KiB)",
                 "mode=0600",
-                "b3=not hashed yet: it was changed by hand"
+                "b3=not hashed yet: it was changed or restored by hand"
             ]
         );
         let folder = Entry {

@@ -98,6 +98,13 @@ impl Error {
         )
     }
 
+    /// A GoFlux server that answers requests with TLS only.
+    pub(crate) fn wants_tls(origin: &Origin) -> Self {
+        let message = format!("{} speaks TLS now, and nothing else", origin.to_url());
+        Self::new(Kind::Usage, message)
+            .with_hint("`gfl config HOST:PORT` takes up its certificate, and keeps the token")
+    }
+
     /// Adds what to do about it.
     pub(crate) fn with_hint(mut self, hint: &'static str) -> Self {
         self.hint = Some(hint);

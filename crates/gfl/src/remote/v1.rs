@@ -69,6 +69,11 @@ impl V1 {
                     false => Err(Error::no_server(http.origin())),
                 };
             }
+            Err(error)
+                if error.status == 400 && error.to_string().contains("this port speaks TLS") =>
+            {
+                return Err(Error::wants_tls(http.origin()));
+            }
             Err(error) if matches!(error.status, 400 | 406 | 409..=428 | 430..=499 | 501) => {
                 return Err(Error::no_server(http.origin()));
             }

@@ -10,12 +10,24 @@ impl Ui {
             return None;
         }
         self.write_err(question);
-        // A thread of its own: signals are looked at while it waits.
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut answer = String::new();
-            stdin().read_line(&mut answer).map(|_| answer)
-        });
-        let answer = answer.await.ok()?.ok()?;
+        let answer = line_of_stdin().await?;
         Some(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
+
+    /// A line that is not to stand on the command line: asked for at a terminal, else the first one of stdin.
+    pub(crate) async fn secret(&self, question: &str) -> Option<String> {
+        if stdin().is_terminal() && std::io::stderr().is_terminal() {
+            self.write_err(question);
+        }
+        line_of_stdin().await
+    }
+}
+
+/// Read by a thread of its own: signals are looked at while it waits.
+async fn line_of_stdin() -> Option<String> {
+    let line = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        stdin().read_line(&mut line).map(|_| line)
+    });
+    line.await.ok()?.ok()
 }

@@ -115,6 +115,17 @@ fn config_merges_and_never_shows_or_loses_a_token() {
     }
     let shown = gfl(dir.path(), &["config"]).expect(0);
     assert!(shown.out.contains(&own.display().to_string()), "{shown:?}");
+    // A token that is in no list of processes.
+    let token = dir.path().join("token");
+    let words = ["-config", "d.json", "config", &server, "-"];
+    for (text, code) in [("right\n", 0), ("wrong\n", 5), ("\n", 2)] {
+        fs::write(&token, text).unwrap();
+        let mut config = command(dir.path(), &words);
+        finish(config.stdin(fs::File::open(&token).unwrap())).expect(code);
+    }
+    let config = fs::read_to_string(dir.path().join("d.json")).unwrap();
+    let config: Value = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["client"]["token"], "right");
 }
 
 #[test]

@@ -318,6 +318,13 @@ fn an_address_where_something_else_answers_is_a_wrong_one() {
             assert!(output.err.contains(&want), "{status}: {output:?}");
         }
     }
+    // One that has TLS now is no other one either.
+    let fake = Fake::start(|_| {
+        crate::fake::reply(400, "this port speaks TLS: write https:// in the address\n")
+    });
+    let output = fake.gfl(dir.path(), &["ls"]).expect(2);
+    assert!(output.err.contains("speaks TLS now"), "{output:?}");
+    assert!(output.err.contains("`gfl config HOST:PORT`"), "{output:?}");
     // A server that is only in trouble is no other one.
     let fake = Fake::start(|_| crate::fake::reply(503, "busy"));
     let mut ls = command(
