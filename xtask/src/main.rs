@@ -12,7 +12,6 @@ mod demo;
 mod deps;
 mod dist;
 mod docs;
-mod postgres;
 mod promises;
 mod table;
 mod test;

@@ -1,8 +1,8 @@
 //! `cargo xtask test`: builds what the tests start, starts what the tests need, counts what was skipped.
 
-use crate::postgres::Postgres;
 use crate::tools;
 use anyhow::{Context, Result, bail};
+use gfl_e2e::postgres::Postgres;
 use std::path::{Path, PathBuf};
 
 /// Rounds of the kill and power tests, unless the environment says otherwise. A plain `cargo test`
@@ -52,7 +52,7 @@ pub(crate) fn all(args: &[String]) -> Result<Vec<String>> {
     if let Err(why) = python_module("prometheus_client", "python3-prometheus-client") {
         gfl_e2e::skip::skip_to(&log.path, "metrics as Python's client reads them", &why);
     }
-    let postgres = Postgres::start();
+    let postgres = postgres();
     let mut command = tools::cargo(&["test", "--locked", "--workspace", "--no-fail-fast"]);
     command.args(args).env("GFL_SKIP_LOG", &log.path);
     match &postgres {
@@ -128,4 +128,16 @@ impl Drop for SkipLog {
     fn drop(&mut self) {
         let _may_stay = std::fs::remove_file(Path::new(&self.path));
     }
+}
+
+/// One for all tests, installed when it is missing.
+fn postgres() -> Result<Postgres, String> {
+    let bin = match Postgres::programs() {
+        Some(bin) => bin,
+        None => {
+            tools::install("postgresql")?;
+            Postgres::programs().ok_or("package postgresql brought no initdb")?
+        }
+    };
+    Postgres::start(bin)
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let limit = usize::try_from(limit).unwrap_or(STATS_PAGE_ROWS_MAX);
     let asked = Asked::read(&flags, USAGE, DAYS_DEFAULT)?;
     let target = asked.target("/v1/access", limit);
-    let page = match socket::get::<AccessPage>(&asked.meta_dir, &target)? {
+    let page = match socket::get::<AccessPage>(&asked.settings.meta_dir, &target)? {
         Some(page) => page,
         None => offline(&asked, limit)?,
     };

@@ -8,9 +8,9 @@ use gfl_api::v1::{day_number, day_text};
 use gfl_core::Kind;
 use gfl_core::auth::Caller;
 use gfl_core::offline::Offline;
+use gfl_core::settings::Settings;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::path::{Path, PathBuf};
 
 /// The server keeps no more.
 const DAYS_MAX: i64 = 3 * 366;
@@ -22,7 +22,7 @@ pub(crate) struct Asked {
     pub(crate) from: i64,
     pub(crate) to: i64,
     pub(crate) user: Option<String>,
-    pub(crate) meta_dir: PathBuf,
+    pub(crate) settings: Settings,
 }
 
 impl Asked {
@@ -36,7 +36,7 @@ impl Asked {
             from: to - days + 1,
             to,
             user: user.map(str::to_owned),
-            meta_dir: place::meta_dir(flags)?,
+            settings: place::settings(flags)?,
         })
     }
 
@@ -60,15 +60,18 @@ impl Asked {
             .build()
             .context("cannot start the runtime")?;
         let answer = runtime.block_on(async {
-            let catalog = Offline::open(&self.meta_dir).await?;
+            let catalog = Offline::open(&self.settings).await?;
             let answer = ask(&catalog, &Caller::administrator()).await;
             catalog.close().await;
             answer
         });
-        let answer = answer.map_err(|error| explained(error, &self.meta_dir))?;
+        let answer = answer.map_err(|error| explained(error, &self.settings))?;
         ui::err(format_args!(
             "note: no server runs; read from its catalog in {}",
-            place::shown(&self.meta_dir)
+            match &self.settings.database {
+                Some(url) => url.to_string(),
+                None => place::shown(&self.settings.meta_dir),
+            }
         ));
         Ok(answer)
     }
@@ -93,8 +96,8 @@ pub(crate) fn number(
 }
 
 /// What to do about a catalog that cannot be read.
-fn explained(error: gfl_core::Error, meta_dir: &Path) -> anyhow::Error {
-    let folder = place::shown(meta_dir);
+fn explained(error: gfl_core::Error, settings: &Settings) -> anyhow::Error {
+    let folder = place::shown(&settings.meta_dir);
     let kind = error.kind();
     let error = anyhow::Error::new(error);
     match kind {
@@ -104,7 +107,10 @@ fn explained(error: gfl_core::Error, meta_dir: &Path) -> anyhow::Error {
         Kind::NotFound => error.context(format!(
             "{folder}: name the server's configuration with -config, or its meta_dir with -meta-dir"
         )),
-        _ => error.context(folder),
+        _ => match &settings.database {
+            Some(url) => error.context(url.to_string()),
+            None => error.context(folder),
+        },
     }
 }
 
@@ -132,7 +138,7 @@ mod tests {
             from: 0,
             to: 1,
             user: Some("a&b".into()),
-            meta_dir: PathBuf::new(),
+            settings: Settings::new("", ""),
         };
         assert_eq!(
             asked.target("/v1/stats", 5),

@@ -12,6 +12,8 @@ mod create;
 mod doctor;
 mod file;
 mod list;
+#[cfg(unix)]
+mod migrate;
 mod permissions;
 #[cfg(unix)]
 mod place;
@@ -101,6 +103,8 @@ fn run(words: &[String]) -> Result<()> {
         "access" => access::run(rest),
         #[cfg(unix)]
         "doctor" => doctor::run(rest),
+        #[cfg(unix)]
+        "migrate" => migrate::run(rest),
         "help" => {
             ui::out(USAGE);
             Ok(())
@@ -124,6 +128,7 @@ Usage: gfl-admin [-version] <command> [arguments]
   stats [-days N] [-user NAME] [-json] [-config FILE]            what every user moved on every day
   access [-days N] [-user NAME] [-limit N] [-json] [-config FILE]  the last downloads, uploads, logins and denials
   doctor [-config FILE] [-json]                                  what is wrong with the server here
+  migrate postgres|sqlite [-config FILE]                         move the catalog of a stopped server
   help                                                           show this
 
 FILE of create, list and revoke is the server's tokens_file (default tokens.json in the current folder); a running

@@ -51,12 +51,12 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
 /// From the running server, page by page; none when there is none.
 fn online(asked: &Asked) -> anyhow::Result<Option<UsagePage>> {
     let target = asked.target("/v1/stats", STATS_PAGE_ROWS_MAX);
-    let Some(mut whole) = socket::get::<UsagePage>(&asked.meta_dir, &target)? else {
+    let Some(mut whole) = socket::get::<UsagePage>(&asked.settings.meta_dir, &target)? else {
         return Ok(None);
     };
     while let Some(cursor) = whole.next.take() {
         let next = format!("{target}&cursor={}", escaped(&cursor));
-        let page: Option<UsagePage> = socket::get(&asked.meta_dir, &next)?;
+        let page: Option<UsagePage> = socket::get(&asked.settings.meta_dir, &next)?;
         let page = page.context("the server ended")?;
         whole.usage.extend(page.usage);
         whole.next = page.next;

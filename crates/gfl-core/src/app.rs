@@ -21,9 +21,6 @@ use gfl_api::path::FilePath;
 use std::future::Future;
 use std::sync::Arc;
 
-/// PostgreSQL connections of one node.
-const POSTGRES_POOL: usize = 8;
-
 /// Beside the store's own folders, where nothing is listed or addressed.
 const STORAGE_LOCK: &str = ".gfl/lock";
 
@@ -53,8 +50,12 @@ impl App {
             }
             Err(error) => return Err(error),
         }
-        let db = match &settings.database_url {
-            Some(url) => Db::open_postgres(url, POSTGRES_POOL).await?,
+        let db = match &settings.database {
+            Some(url) => {
+                let db = Db::open_postgres(url, settings.database_connections_max).await?;
+                db.claim().await?;
+                db
+            }
             None => {
                 let sync = match settings.durability {
                     Durability::Batch | Durability::Strict => SyncMode::Full,

@@ -139,6 +139,12 @@ impl Error {
         self.kind
     }
 
+    /// Whether a part of the system is away, which whoever noticed it has told the log already: not every job is to
+    /// repeat it every second.
+    pub(crate) fn is_away(&self) -> bool {
+        self.kind == Kind::Unavailable
+    }
+
     /// Safe to show.
     pub fn message(&self) -> &str {
         &self.message

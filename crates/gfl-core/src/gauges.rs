@@ -29,6 +29,8 @@ pub struct Gauges {
     pub adoption_waiting: usize,
     /// Transactions that wait for the catalog or run.
     pub catalog_waiting: u64,
+    /// The catalog is in a database that is reached by connections.
+    pub database: bool,
     /// What the catalog has done since the start.
     pub catalog: Stats,
     /// Rows of the access log still to be written.
@@ -72,6 +74,7 @@ impl App {
             settle_waiting: shared.unsettled.count(),
             adoption_waiting: shared.noticed.count(),
             catalog_waiting: shared.db.waiting(),
+            database: shared.settings.database.is_some(),
             catalog: shared.db.stats(),
             access_waiting: shared.access.waiting(),
             access_dropped: shared.access.dropped(),

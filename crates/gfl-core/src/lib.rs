@@ -16,6 +16,7 @@ pub mod id;
 mod jobs;
 pub mod limits;
 pub mod lock;
+pub mod moving;
 pub mod offline;
 pub mod policy;
 pub mod settings;

@@ -1,5 +1,6 @@
 //! What `main` decided, once: durations, sizes, switches. Nothing below reads a file or the environment.
 
+use crate::catalog::PostgresUrl;
 use std::path::PathBuf;
 
 /// When a write is acknowledged.
@@ -40,8 +41,10 @@ pub struct Settings {
     pub access_log_ms: i64,
     /// … but no more rows than this.
     pub access_rows_max: i64,
-    /// PostgreSQL URL; `None` uses SQLite in `meta_dir`.
-    pub database_url: Option<String>,
+    /// PostgreSQL; `None` uses SQLite in `meta_dir`.
+    pub database: Option<PostgresUrl>,
+    /// … with so many connections at most.
+    pub database_connections_max: usize,
 }
 
 impl Settings {
@@ -60,7 +63,8 @@ impl Settings {
             max_file_bytes: crate::limits::FILE_BYTES_MAX,
             access_log_ms: 30 * 24 * 3_600_000,
             access_rows_max: crate::access::limits::ACCESS_ROWS_MAX,
-            database_url: None,
+            database: None,
+            database_connections_max: 10,
         }
     }
 }

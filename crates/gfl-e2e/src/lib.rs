@@ -14,6 +14,7 @@ pub mod http;
 pub mod lan;
 pub mod model;
 pub mod mount;
+pub mod postgres;
 pub mod prometheus;
 pub mod proxy;
 pub mod server;

@@ -130,7 +130,13 @@ impl Failure {
     }
 
     fn log(&self, request_id: &str) {
-        if let Some(cause) = &self.cause {
+        let Some(cause) = &self.cause else {
+            return;
+        };
+        // That a part of the system is away is told once, and not by every request that needs it.
+        if self.code == Code::Unavailable {
+            tracing::debug!(request_id, "{}: {cause}", logged(&self.detail));
+        } else {
             tracing::warn!(
                 request_id,
                 code = self.code.as_str(),
@@ -254,12 +260,19 @@ impl TextFailure {
 
     /// The answer as Go's `http.Error` writes it.
     pub fn into_answer(self, request_id: &str) -> Response<Body> {
-        if let Some(cause) = &self.cause {
-            tracing::warn!(request_id, "{}: {cause}", logged(&self.text));
+        match &self.cause {
+            Some(cause) if self.status == StatusCode::SERVICE_UNAVAILABLE => {
+                tracing::debug!(request_id, "{}: {cause}", logged(&self.text));
+            }
+            Some(cause) => tracing::warn!(request_id, "{}: {cause}", logged(&self.text)),
+            None => {}
         }
         let mut answer = Response::new(Body::full(self.text + "\n"));
         *answer.status_mut() = self.status;
         let headers = answer.headers_mut();
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+        }
         headers.insert(
             CONTENT_TYPE_HEADER,
             HeaderValue::from_static("text/plain; charset=utf-8"),

@@ -2,25 +2,23 @@
 
 use super::report::Check;
 use super::server::Server;
-use crate::place::shown;
 use anyhow::Context;
 use gfl_core::Kind;
 use gfl_core::auth::Caller;
 use gfl_core::offline::Offline;
-use gfl_server::start::Plan;
-use std::path::Path;
+use gfl_core::settings::Settings;
+use gfl_server::start::{Plan, catalog_place};
 
 const NAME: &str = "catalog";
 
 /// Looks at it.
 pub(super) fn look(plan: &Plan, server: &Server) -> Vec<Check> {
-    let meta_dir = &plan.settings.meta_dir;
     match server {
         Server::Runs(check) => vec![judge(
             &check.catalog_damage,
             &format!("{}, schema {}", check.catalog_engine, check.catalog_schema),
         )],
-        Server::Stopped => vec![offline(meta_dir)],
+        Server::Stopped => vec![offline(&plan.settings)],
         Server::Unknown => Vec::new(),
     }
 }
@@ -42,25 +40,28 @@ fn judge(damage: &[String], what: &str) -> Check {
     }
 }
 
-fn offline(meta_dir: &Path) -> Check {
-    match read(meta_dir) {
-        Ok(damage) => judge(&damage, &format!("{}/catalog.db", shown(meta_dir))),
+fn offline(settings: &Settings) -> Check {
+    let failed = |error: &anyhow::Error| Check::fail(NAME, format!("{error:#}"));
+    match read(settings) {
+        Ok(damage) => judge(&damage, &catalog_place(settings)),
         Err(error) => match error.downcast_ref::<gfl_core::Error>().map(|e| e.kind()) {
             Some(Kind::NotFound) => Check::ok(NAME, "there is none yet; the first start makes it"),
-            Some(Kind::Busy) => Check::fail(NAME, format!("{error:#}"))
+            Some(Kind::Busy) => failed(&error)
                 .remedy("a server runs, and its socket cannot be asked; its log tells why"),
-            _ => Check::fail(NAME, format!("{error:#}")),
+            Some(Kind::Unavailable) => failed(&error)
+                .remedy("what keeps the server from its database stands above, under config"),
+            _ => failed(&error),
         },
     }
 }
 
-fn read(meta_dir: &Path) -> anyhow::Result<Vec<String>> {
+fn read(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
-        let catalog = Offline::open(meta_dir).await?;
+        let catalog = Offline::open(settings).await?;
         let damage = catalog.check(&Caller::administrator()).await;
         catalog.close().await;
         Ok(damage?)
@@ -80,9 +81,10 @@ mod tests {
         assert!(!told.brief().contains('\x1b'), "{}", told.brief());
 
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(offline(dir.path()).state(), State::Ok, "none yet");
+        let settings = Settings::new("", dir.path());
+        assert_eq!(offline(&settings).state(), State::Ok, "none yet");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
         std::fs::write(dir.path().join("catalog.db"), vec![7; 9000]).unwrap();
-        assert_eq!(offline(dir.path()).state(), State::Fail, "no database");
+        assert_eq!(offline(&settings).state(), State::Fail, "no database");
     }
 }

@@ -3,6 +3,7 @@
 //! Knows no file, no environment and no command line; where the file lies and what overrules it is decided by
 //! the programs.
 
+mod database;
 mod edit;
 mod error;
 pub mod keys;
@@ -15,6 +16,7 @@ use crate::{
     gojson::{Node, same_key},
     path::Shown,
 };
+pub use database::{DatabaseConfig, DatabasePlace};
 pub use edit::{normalize_server_url, set_client_server, set_client_text};
 pub use error::ConfigError;
 pub use metrics::MetricsAccess;
@@ -44,6 +46,8 @@ pub struct ServerConfig {
     pub meta_dir: String,
     /// The file with the tokens; empty switches authentication off.
     pub tokens_file: String,
+    /// Where the catalog is.
+    pub database: DatabaseConfig,
     /// How connections are encrypted.
     pub tls: TlsConfig,
     /// When a change is acknowledged.
@@ -111,6 +115,7 @@ impl Default for ServerConfig {
             storage_dir: "./data".into(),
             meta_dir: "./.goflux-meta".into(),
             tokens_file: String::new(),
+            database: DatabaseConfig::default(),
             tls: TlsConfig::default(),
             durability: Durability::Batch,
             undo_days: 7,
@@ -216,6 +221,9 @@ const SERVER_KEYS: &[&str] = &[
     "storage_dir",
     "meta_dir",
     "tokens_file",
+    "database",
+    "database_ca_file",
+    "database_connections_max",
     "tls_cert",
     "tls_key",
     "tls_self_signed",
@@ -319,7 +327,7 @@ impl ServerConfig {
                 key: format!("server.{name}"),
                 node,
             };
-            if self.tls.read(name, &value)? {
+            if self.tls.read(name, &value)? || self.database.read(name, &value)? {
                 continue;
             }
             match name {

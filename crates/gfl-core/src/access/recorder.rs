@@ -248,6 +248,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
         let flushed = shared.flush_access().await;
         if let Err(error) = &flushed
             && !failing
+            && !error.is_away()
         {
             tracing::warn!(error = ?error, "the access log cannot be written, trying again every second");
         }

@@ -30,10 +30,13 @@ pub(super) use super::counters::Counters;
 pub use super::counters::Stats;
 use super::counters::Waiting;
 use super::error::Whose;
-pub use super::error::{DbError, DbErrorKind, Doubt};
+pub use super::error::{DbError, DbErrorKind, Doubt, Trouble};
 #[cfg(any(test, feature = "testing"))]
 use super::fault::{Commits, Lost, Told};
 pub use super::migrate::Migration;
+pub use super::postgres::PostgresUrl;
+pub(super) use super::tx::Handle;
+pub use super::tx::Tx;
 pub use super::value::{Row, Value};
 use super::{migrate, postgres, sqlite};
 use crate::ballast::Ballast;
@@ -130,16 +133,27 @@ impl Db {
         self.0.counters.failing.store(n, Ordering::Relaxed);
     }
 
-    /// Connects to PostgreSQL with at most `pool` connections. The first one is made here, so that
-    /// a wrong URL fails at start and not at the first request.
+    /// Connects to PostgreSQL with at most `most` connections. The first one is made here, so that a wrong URL fails
+    /// at start and not at the first request.
     ///
     /// # Errors
-    /// The URL is malformed (its text is never repeated in the error), or the server does not
-    /// answer.
-    pub async fn open_postgres(url: &str, pool: usize) -> Result<Db, DbError> {
+    /// The server does not answer.
+    pub async fn open_postgres(url: &PostgresUrl, most: usize) -> Result<Db, DbError> {
         let counters = Arc::new(Counters::default());
-        let engine = postgres::Postgres::open(url, pool, counters.clone()).await?;
+        let engine = postgres::Postgres::open(url, most, counters.clone()).await?;
         Ok(Db::over(Engine::Postgres(engine), counters, None))
+    }
+
+    /// Keeps every other server away from this database until it is closed. A SQLite file is kept by the lock of its
+    /// folder.
+    ///
+    /// # Errors
+    /// [`Trouble::Taken`](super::error::Trouble::Taken) when another one has it.
+    pub async fn claim(&self) -> Result<(), DbError> {
+        match &self.0.engine {
+            Engine::Sqlite(_) => Ok(()),
+            Engine::Postgres(engine) => engine.claim().await,
+        }
     }
 
     /// Runs a write transaction and returns once it is durable, or rolled back.
@@ -279,11 +293,15 @@ impl Db {
 
     /// What this engine has done since it was opened.
     pub fn stats(&self) -> Stats {
-        self.0.counters.stats()
+        let connections = match &self.0.engine {
+            Engine::Sqlite(_) => (0, 0, 0),
+            Engine::Postgres(engine) => engine.connections(),
+        };
+        self.0.counters.stats(connections)
     }
 
     /// Everything generic ends here, so that the engines compile once and not per query.
-    async fn call<A, T, E, F>(
+    pub(super) async fn call<A, T, E, F>(
         &self,
         mode: Mode,
         name: &'static str,
@@ -384,117 +402,6 @@ where
             let ok = result.is_ok();
             *self.slot.lock() = Some(result);
             ok
-        })
-    }
-}
-
-/// A running transaction.
-pub struct Tx<'c> {
-    name: &'static str,
-    handle: Handle<'c>,
-    /// The first failed statement. From then on nothing runs and nothing commits.
-    failed: Option<DbError>,
-}
-
-pub(super) enum Handle<'c> {
-    Sqlite(sqlite::Handle<'c>),
-    Postgres(postgres::Handle<'c>),
-}
-
-impl<'c> Tx<'c> {
-    pub(super) fn new(name: &'static str, handle: Handle<'c>) -> Tx<'c> {
-        Tx {
-            name,
-            handle,
-            failed: None,
-        }
-    }
-
-    /// The statement that failed, if one did.
-    pub(super) fn into_failure(self) -> Option<DbError> {
-        self.failed
-    }
-
-    /// Runs a statement that answers no rows; returns how many it changed.
-    ///
-    /// # Errors
-    /// Any failure; the transaction can then only be rolled back.
-    pub async fn exec(&mut self, sql: &'static str, params: &[Value]) -> Result<u64, DbError> {
-        self.ready(params)?;
-        let done = match &mut self.handle {
-            Handle::Sqlite(handle) => handle.exec(sql, params),
-            Handle::Postgres(handle) => handle.exec(sql, params).await,
-        };
-        self.note(done)
-    }
-
-    /// Runs a query and returns its rows, at most [`ROWS_MAX`].
-    ///
-    /// # Errors
-    /// Any failure; the transaction can then only be rolled back.
-    pub async fn rows(&mut self, sql: &'static str, params: &[Value]) -> Result<Vec<Row>, DbError> {
-        self.ready(params)?;
-        let name = self.name;
-        let done = match &mut self.handle {
-            Handle::Sqlite(handle) => handle.rows(sql, params),
-            Handle::Postgres(handle) => handle.rows(sql, params).await,
-        };
-        let rows = self.note(done)?;
-        Ok(rows
-            .into_iter()
-            .map(|values| Row::new(name, values))
-            .collect())
-    }
-
-    /// Runs a query that answers one row or none.
-    ///
-    /// # Errors
-    /// Any failure, or a second row; the transaction can then only be rolled back.
-    pub async fn row(
-        &mut self,
-        sql: &'static str,
-        params: &[Value],
-    ) -> Result<Option<Row>, DbError> {
-        let mut rows = self.rows(sql, params).await?;
-        if rows.len() > 1 {
-            return self.note(Err(DbError::internal(format!(
-                "{} rows where one was expected, in: {sql}",
-                rows.len()
-            ))));
-        }
-        Ok(rows.pop())
-    }
-
-    /// Runs several statements without parameters. For migrations.
-    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DbError> {
-        self.ready(&[])?;
-        let done = match &mut self.handle {
-            Handle::Sqlite(handle) => handle.batch(sql),
-            Handle::Postgres(handle) => handle.batch(sql).await,
-        };
-        self.note(done)
-    }
-
-    fn ready(&mut self, params: &[Value]) -> Result<(), DbError> {
-        if let Some(first) = &self.failed {
-            let message = format!("an earlier statement failed: {}", first.message);
-            return Err(DbError::new(first.kind, message).named(self.name));
-        }
-        if params
-            .iter()
-            .any(|v| matches!(v, Value::Text(text) if text.contains('\0')))
-        {
-            let message = "a text parameter contains NUL, which PostgreSQL cannot store";
-            return self.note(Err(DbError::internal(message)));
-        }
-        Ok(())
-    }
-
-    fn note<T>(&mut self, done: Result<T, DbError>) -> Result<T, DbError> {
-        done.map_err(|error| {
-            let error = error.named(self.name);
-            self.failed = Some(error.clone());
-            error
         })
     }
 }

@@ -29,6 +29,58 @@ pub enum DbErrorKind {
     Internal,
 }
 
+/// Why a database is away. The words are fit for everybody: they name no host, user or database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nobody listens there.
+    Refused,
+    /// The name of its host leads nowhere.
+    NoHost,
+    /// No answer.
+    Silent,
+    /// The password is wrong, or none was given.
+    Password,
+    /// The server does not let this role in, or not like this.
+    Forbidden,
+    /// There is no such database.
+    NoDatabase,
+    /// Encryption was demanded, and the server has none.
+    NoTls,
+    /// The encrypted connection could not be made; mostly the certificate is not trusted.
+    Certificate,
+    /// It starts or ends.
+    Restarting,
+    /// It has all the connections that it takes.
+    Full,
+    /// It takes no writes: a standby.
+    ReadOnly,
+    /// Another server works with it.
+    Taken,
+    /// The connection ended.
+    Lost,
+}
+
+impl Trouble {
+    /// In some words.
+    pub fn why(self) -> &'static str {
+        match self {
+            Trouble::Refused => "nobody listens at its address",
+            Trouble::NoHost => "its host's name cannot be looked up",
+            Trouble::Silent => "it does not answer",
+            Trouble::Password => "it does not accept the password",
+            Trouble::Forbidden => "it does not let this server in",
+            Trouble::NoDatabase => "there is no such database",
+            Trouble::NoTls => "it does not offer TLS",
+            Trouble::Certificate => "its TLS cannot be used",
+            Trouble::Restarting => "it is starting or ending",
+            Trouble::Full => "it has too many connections already",
+            Trouble::ReadOnly => "it takes no writes",
+            Trouble::Taken => "another server works with it",
+            Trouble::Lost => "the connection to it was lost",
+        }
+    }
+}
+
 /// A failed transaction. The message holds no values, no URL and no password.
 #[derive(Clone)]
 pub struct DbError {
@@ -41,6 +93,8 @@ pub struct DbError {
     source: Option<Arc<dyn Error + Send + Sync>>,
     /// Nothing was committed and the same body may well succeed when it runs again.
     pub(super) again: bool,
+    /// Why the database is away, where it is.
+    pub trouble: Option<Trouble>,
     doubt: Option<Doubt>,
 }
 
@@ -71,7 +125,15 @@ impl DbError {
             message: message.into(),
             source: None,
             again: false,
+            trouble: None,
             doubt: None,
+        }
+    }
+
+    pub(super) fn away(trouble: Trouble, message: impl Into<String>) -> DbError {
+        DbError {
+            trouble: Some(trouble),
+            ..DbError::new(DbErrorKind::Unavailable, message)
         }
     }
 

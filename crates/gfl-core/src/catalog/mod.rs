@@ -11,6 +11,8 @@ pub mod fault;
 mod migrate;
 mod postgres;
 mod sqlite;
+pub mod transfer;
+mod tx;
 mod value;
 
 pub mod access;
@@ -22,7 +24,10 @@ pub mod slots;
 pub mod uploads;
 pub mod versions;
 
-pub use door::{BoxFuture, Db, DbError, DbErrorKind, Doubt, Migration, Row, SyncMode, Tx, Value};
+pub use door::{
+    BoxFuture, Db, DbError, DbErrorKind, Doubt, Migration, Row, SyncMode, Trouble, Tx, Value,
+};
+pub use postgres::{CONNECTION_MODULES, Examined, MalformedUrl, PostgresUrl};
 
 use crate::error::{Error, Kind};
 
@@ -42,6 +47,16 @@ pub const MIGRATIONS: &[Migration] = &[
 
 impl From<DbError> for Error {
     fn from(error: DbError) -> Error {
+        if let (DbErrorKind::Unavailable, Some(trouble)) = (error.kind, error.trouble) {
+            let message = match trouble {
+                Trouble::Taken => "another server works with the catalog's database".to_owned(),
+                _ => format!(
+                    "the catalog's database is away ({}), try again later",
+                    trouble.why()
+                ),
+            };
+            return Error::new(Kind::Unavailable, message).caused_by(error);
+        }
         let (kind, message) = match error.kind {
             DbErrorKind::Busy => (Kind::Busy, "the catalog is busy, try again"),
             DbErrorKind::Full => (Kind::StorageFull, "the catalog's disk is full"),

@@ -130,6 +130,10 @@ impl Row {
         }
     }
 
+    pub(super) fn values(&self) -> &[Value] {
+        &self.values
+    }
+
     /// A BIGINT that is never NULL.
     ///
     /// # Errors

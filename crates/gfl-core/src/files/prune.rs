@@ -175,7 +175,9 @@ impl Shared {
             };
             // A draft whose disk failed must not keep the others from being announced.
             if due && let Err(error) = self.checkpoint(&session).await {
-                tracing::warn!(upload = %session.id, error = ?error, "no checkpoint of an upload");
+                if !error.is_away() {
+                    tracing::warn!(upload = %session.id, error = ?error, "no checkpoint of an upload");
+                }
                 failed = Some(error);
             }
         }

@@ -25,6 +25,9 @@ const MEASURE_EVERY_MS: u64 = 5_000;
 /// After a failure a job waits this long.
 const FAILED_WAIT_MS: u64 = 5_000;
 
+/// … and so long while the database is away, which is said elsewhere.
+const AWAY_WAIT_MS: u64 = 1_000;
+
 /// The running jobs.
 pub(crate) struct Jobs {
     stop: watch::Sender<bool>,
@@ -135,6 +138,10 @@ where
             let done = AssertUnwindSafe(step(shared.clone())).catch_unwind().await;
             wait = match done {
                 Ok(Ok(())) => every,
+                Ok(Err(error)) if error.is_away() => {
+                    tracing::debug!(job = name, error = ?error, "job {name} has to wait");
+                    every.max(Duration::from_millis(AWAY_WAIT_MS))
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(job = name, error = ?error, "job {name} failed, trying again later");
                     Duration::from_millis(FAILED_WAIT_MS)
@@ -163,6 +170,7 @@ async fn adopt(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = shared.noticed.wait() => continue,
             },
+            Ok(Err(error)) if error.is_away() => {}
             Ok(Err(error)) => {
                 tracing::warn!(error = ?error, "a hand-made change could not be recorded");
             }

@@ -128,7 +128,8 @@ impl Bed {
             );
             statement(&url, format!("CREATE SCHEMA {name}")).await;
             let joint = if url.contains('?') { '&' } else { '?' };
-            settings.database_url = Some(format!("{url}{joint}options=-c%20search_path%3D{name}"));
+            let url = format!("{url}{joint}options=-c%20search_path%3D{name}");
+            settings.database = Some(url.parse().unwrap());
             schema = Some(name);
         }
         let (ground, inner): (Ground, Arc<dyn Store>) = if tree {

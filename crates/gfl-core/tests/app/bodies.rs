@@ -56,7 +56,7 @@ pub(crate) fn stuck(data: &[u8]) -> BodyStream {
 /// Runs one statement outside the application (making and dropping a test's schema).
 pub(crate) async fn statement(url: &str, sql: String) {
     let sql: &'static str = sql.leak();
-    let db = Db::open_postgres(url, 1).await.unwrap();
+    let db = Db::open_postgres(&url.parse().unwrap(), 1).await.unwrap();
     db.write("test", sql, |tx, sql| Box::pin(tx.exec(sql, &[])))
         .await
         .unwrap();

@@ -34,7 +34,7 @@ pub(crate) fn person_writes(ground: &Ground, at: &str, data: &[u8]) {
 }
 
 pub(crate) async fn database(settings: &Settings) -> Db {
-    match &settings.database_url {
+    match &settings.database {
         Some(url) => Db::open_postgres(url, 8).await,
         None => Db::open_sqlite(&settings.meta_dir.join("catalog.db"), SyncMode::Off).await,
     }

@@ -56,7 +56,9 @@ impl Line {
     }
 
     async fn open(&self) -> Db {
-        Db::open_postgres(&self.url, 4).await.unwrap()
+        Db::open_postgres(&self.url.parse().unwrap(), 4)
+            .await
+            .unwrap()
     }
 
     fn next(&self, fate: Fate) {

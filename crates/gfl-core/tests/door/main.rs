@@ -101,7 +101,7 @@ impl Place {
     async fn open(&self) -> Db {
         match &self.dir {
             Some(dir) => Db::open_sqlite(&dir.path().join("door.db"), SyncMode::Full).await,
-            None => Db::open_postgres(&self.url, 8).await,
+            None => Db::open_postgres(&self.url.parse().unwrap(), 8).await,
         }
         .unwrap()
     }
@@ -122,7 +122,7 @@ fn leak(text: String) -> &'static str {
 }
 
 async fn statement(url: &str, sql: &'static str) {
-    let db = Db::open_postgres(url, 1).await.unwrap();
+    let db = Db::open_postgres(&url.parse().unwrap(), 1).await.unwrap();
     db.write("test", sql, |tx, sql| Box::pin(tx.exec(sql, &[])))
         .await
         .unwrap();

@@ -3,8 +3,9 @@
 
 use gfl_e2e::data::{self, Rng};
 use gfl_e2e::model::Contended;
+use gfl_e2e::postgres::Postgres;
 use gfl_e2e::traffic::{Target, Worker, new_content};
-use gfl_e2e::{Gfl, Request, Server, http, model, tree};
+use gfl_e2e::{Gfl, Request, Server, Setup, http, model, tree};
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -24,9 +25,26 @@ fn rounds() -> u64 {
 #[test]
 fn the_server_dies_in_mixed_traffic() {
     let seed = Rng::seed_of_run();
-    let mut server = Server::start();
+    die_in_mixed_traffic(Server::start(), seed, rounds());
+}
+
+/// With PostgreSQL behind it: what was acknowledged is there in both.
+#[test]
+fn the_server_dies_over_postgres() {
+    let Some(postgres) = Postgres::of_its_own("a server that dies over PostgreSQL") else {
+        return;
+    };
+    let server = Setup::default().with("database", postgres.url()).start();
+    die_in_mixed_traffic(server, Rng::seed_of_run(), rounds().div_ceil(5));
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the seed is there to be found in a log"
+)]
+fn die_in_mixed_traffic(mut server: Server, seed: u64, rounds: u64) {
     let mut run = Run::new(seed);
-    for round in 0..rounds() {
+    for round in 0..rounds {
         if let Err(what) = run.round(&mut server) {
             let kept = server.keep();
             panic!(
@@ -36,11 +54,8 @@ fn the_server_dies_in_mixed_traffic() {
         }
     }
     let done: u64 = run.workers.iter().map(|w| w.done).sum();
-    println!(
-        "{} rounds, {done} operations acknowledged, seed {seed}",
-        rounds()
-    );
-    assert!(done > rounds(), "next to no traffic: {done} operations");
+    println!("{rounds} rounds, {done} operations acknowledged, seed {seed}");
+    assert!(done > rounds, "next to no traffic: {done} operations");
 }
 
 struct Run {

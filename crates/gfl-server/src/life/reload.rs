@@ -168,7 +168,7 @@ settings! {
     live:
         log_level metrics connections_max connections_per_address_max trusted_proxies drain_seconds drain_notice_seconds;
     fixed:
-        address storage_dir meta_dir tokens_file tls durability undo_days undo_free_percent_min
+        address storage_dir meta_dir tokens_file database tls durability undo_days undo_free_percent_min
         event_days event_rows_max discovery discovery_name updates_file access_log_days
         upload_expiry_hours max_file_size log show_paths_in_config
 }

@@ -4,6 +4,7 @@ mod patient;
 
 use anyhow::{Context, Result, anyhow};
 use gfl_api::config::LogFormat;
+use gfl_core::catalog::CONNECTION_MODULES;
 use patient::{Patient, Stderr};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -69,6 +70,8 @@ pub fn filter(level: &str) -> Result<Targets, &'static str> {
         Targets::new()
             .with_default(own.min(LevelFilter::WARN))
             .with_target("gfl", own)
+            // Connections that end are told once, by whoever has use for them.
+            .with_targets(CONNECTION_MODULES.map(|module| (module, own.min(LevelFilter::ERROR))))
     });
     Ok(base.with_targets(modules))
 }

@@ -4,6 +4,7 @@
 
 mod address;
 mod certificate;
+mod database;
 mod finding;
 mod folders;
 mod tokens;
@@ -16,6 +17,7 @@ use crate::logs;
 use crate::server::About;
 use crate::tls::plan::{Asked, TlsPlan};
 use anyhow::{Context, Result};
+pub use database::configured as database;
 pub use finding::Finding;
 pub use folders::absolute;
 use gfl_api::config::{Config, Durability, LogFormat, MetricsAccess, ServerConfig, Warning};
@@ -281,6 +283,7 @@ fn settings(
     settings.events_rows_max = i64::from(server.event_rows_max);
     settings.access_log_ms = i64::from(server.access_log_days).saturating_mul(24 * HOUR_MS);
     settings.upload_expiry_ms = i64::from(server.upload_expiry_hours).saturating_mul(HOUR_MS);
+    settings.database_connections_max = database::connections(server, findings);
     if server.max_file_size > 0 {
         settings.max_file_bytes = server.max_file_size.min(settings.max_file_bytes);
     }
@@ -330,6 +333,7 @@ impl Plan {
             (self.origin.storage_dir, &self.settings.storage_dir),
             (self.origin.meta_dir, &self.settings.meta_dir),
         );
+        found.extend(database::look(self));
         found.extend(certificate::look(self));
         found.extend(self.config_doubts());
         found.extend(tokens::look(self, reach));
@@ -355,6 +359,14 @@ impl Plan {
     /// Whether the server must not start like this.
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|finding| finding.fatal)
+    }
+}
+
+/// Where the catalog is, without a password.
+pub fn catalog_place(settings: &Settings) -> String {
+    match &settings.database {
+        Some(url) => url.to_string(),
+        None => folders::shown(&settings.meta_dir.join("catalog.db")),
     }
 }
 

@@ -4,6 +4,7 @@ use super::folders::shown;
 use super::{HOUR_MS, Plan, tokens};
 use crate::tls::Tls;
 use crate::ui;
+use gfl_api::config::DatabasePlace;
 use gfl_core::limits::FILE_BYTES_MAX;
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -27,6 +28,9 @@ impl Plan {
         let _ = writeln!(lines, "Starting goflux-lite server on {}", self.address);
         let _ = writeln!(lines, "Storage directory: {}", shown(&settings.storage_dir));
         let _ = writeln!(lines, "Metadata directory: {}", shown(&settings.meta_dir));
+        if let Some(url) = &settings.database {
+            let _ = writeln!(lines, "Database: {url}");
+        }
         let _ = writeln!(lines, "Configuration: {}", shown(&self.config_path));
         let _ = writeln!(lines, "{auth}");
         lines.push_str(&tls.map(Tls::told).unwrap_or_default());
@@ -71,6 +75,15 @@ impl Plan {
         line("storage_dir", &shown(&settings.storage_dir));
         line("meta_dir", &shown(&settings.meta_dir));
         line("tokens_file", &tokens::describe(self));
+        let database = &self.server.database.place;
+        match &settings.database {
+            Some(url) => line("database", &url),
+            None => line("database", database),
+        }
+        if *database != DatabasePlace::MetaDir {
+            let most = &settings.database_connections_max;
+            line("database_connections_max", most);
+        }
         for (name, value) in self.tls.describe() {
             line(name, &value);
         }

@@ -14,6 +14,7 @@ use gfl_api::config::MetricsAccess;
 use gfl_api::path::FilePath;
 use gfl_api::problem::Code;
 use gfl_core::auth::Verb;
+use gfl_core::catalog::door::Stats;
 use gfl_core::gauges::Gauges;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use http::{Method, Response};
@@ -190,6 +191,35 @@ fn refusals(page: &mut Page, server: &Server, connections: Counts) {
     }
 }
 
+/// The catalog's database on the other end of connections.
+fn database(page: &mut Page, catalog: &Stats) {
+    page.gauge(
+        "gfl_database_up",
+        "1 while the database answers, 0 while it is away.",
+    )
+    .sample(&[], u64::from(!catalog.away));
+    let mut family = page.gauge(
+        "gfl_database_connections",
+        "Connections of the pool, by state.",
+    );
+    family.sample(&[("state", "used")], catalog.used).sample(
+        &[("state", "idle")],
+        catalog.open.saturating_sub(catalog.used),
+    );
+    page.gauge(
+        "gfl_database_waiting",
+        "Transactions that wait for a connection.",
+    )
+    .sample(&[], catalog.queued);
+    page.counter("gfl_database_connects", "Connections made.")
+        .sample(&[], catalog.connects);
+    page.counter(
+        "gfl_database_lost",
+        "Transactions that lost their connection.",
+    )
+    .sample(&[], catalog.lost);
+}
+
 fn inside(page: &mut Page, gauges: &Gauges) {
     let mut family = page.gauge("gfl_queue_length", "Work that waits, by queue.");
     for (queue, length) in [
@@ -217,6 +247,9 @@ fn inside(page: &mut Page, gauges: &Gauges) {
     .sample(&[], catalog.commits);
     page.counter("gfl_catalog_retries", "Transactions begun again.")
         .sample(&[], catalog.retries);
+    if gauges.database {
+        database(page, &catalog);
+    }
     if let Some(space) = gauges.space {
         let used = space.total_bytes.saturating_sub(space.free_bytes);
         for (name, help, value) in [

@@ -190,13 +190,22 @@ impl V1 {
 
     /// One operation; its failure is this function's.
     pub(crate) async fn operation(&self, op: BatchOp) -> Result<Option<Entry>> {
-        let answer = self.batch(vec![op]).await?;
-        match answer.results.into_iter().next() {
-            Some(result) if result.status < 400 => Ok(result.entry),
-            Some(result) => Err(Error::from_problem(result.status, result.problem.as_ref())),
-            None => Err(Error::protocol(
-                "the server answered a batch with no result",
-            )),
+        let mut attempts = self.http.attempts();
+        loop {
+            let answer = self.batch(vec![op.clone()]).await?;
+            let Some(result) = answer.results.into_iter().next() else {
+                return Err(Error::protocol(
+                    "the server answered a batch with no result",
+                ));
+            };
+            if result.status < 400 {
+                return Ok(result.entry);
+            }
+            let error = Error::from_problem(result.status, result.problem.as_ref());
+            if !error.was_not_done() {
+                return Err(error);
+            }
+            self.http.pause(&mut attempts, error).await?;
         }
     }
 

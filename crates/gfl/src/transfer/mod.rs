@@ -29,7 +29,7 @@ pub(crate) use to_stream::Stream;
 pub(crate) use upload::Sent;
 
 use crate::local::pieces::Pieces;
-use crate::remote::{Conditions, V1};
+use crate::remote::{Conditions, Error, Kind, V1};
 use crate::ui::Ui;
 use std::sync::Arc;
 
@@ -96,6 +96,11 @@ impl<'a> Transfer<'a> {
             create_only: self.options.no_clobber,
         }
     }
+}
+
+/// Whether no other file can fare better at the moment: the token, the connection, the server or its limits.
+fn concerns_all(error: &Error) -> bool {
+    matches!(error.kind, Kind::Auth | Kind::Network | Kind::Limit)
 }
 
 /// Runs blocking work (disk, hashing) off the network's threads.

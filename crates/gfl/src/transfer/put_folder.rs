@@ -6,11 +6,11 @@ use super::compare::{Glance, changes, glance};
 use super::folder_meta::{Change, folder_change};
 use super::small_put::SmallFile;
 use super::upload::Sent;
-use super::{Transfer, blocking};
+use super::{Transfer, blocking, concerns_all};
 use crate::exit::Exit;
 use crate::local::Stamp;
 use crate::local::walk::{Found, Walk, order};
-use crate::remote::{Error, Kind, Listed, Listing, Naming, OnServer};
+use crate::remote::{Error, Listed, Listing, Naming, OnServer};
 use anyhow::{Context, Result, bail};
 use futures_util::future::{try_join, try_join_all, try_join3};
 use gfl_api::FilePath;
@@ -236,10 +236,8 @@ impl Transfer<'_> {
 
     /// Reports what failed, or ends everything if nothing else can fare better.
     pub(crate) fn set_aside(&self, error: anyhow::Error) -> Result<()> {
-        let kind = error.downcast_ref::<Error>().map(|error| error.kind);
-        if matches!(kind, Some(Kind::Auth | Kind::Network | Kind::Limit))
-            || Exit::of(&error) == Exit::Limit
-        {
+        let is_for_all = error.downcast_ref::<Error>().is_some_and(concerns_all);
+        if is_for_all || Exit::of(&error) == Exit::Limit {
             return Err(error);
         }
         self.tally.settle();
@@ -250,7 +248,8 @@ impl Transfer<'_> {
 
     async fn make_dirs(&self, mut queue: mpsc::Receiver<FilePath>) -> Result<()> {
         let mut dirs = Vec::new();
-        while queue.recv_many(&mut dirs, DIRS_PER_REQUEST).await > 0 {
+        let mut attempts = self.v1.http.attempts();
+        while !dirs.is_empty() || queue.recv_many(&mut dirs, DIRS_PER_REQUEST).await > 0 {
             let ops = dirs.iter().map(|dir| BatchOp {
                 op: BatchVerb::Mkdir,
                 path: dir.as_str().to_owned(),
@@ -262,18 +261,31 @@ impl Transfer<'_> {
                 .batch(ops.collect())
                 .await
                 .context("cannot make folders")?;
-            for (dir, result) in dirs
-                .iter()
-                .zip(&answer.results)
-                .filter(|(_, result)| result.status >= 400)
-            {
+            let (mut again, mut wait) = (Vec::new(), None);
+            for (dir, result) in dirs.drain(..).zip(answer.results) {
+                if result.status < 400 {
+                    attempts.progressed();
+                    continue;
+                }
+                let error = Error::from_problem(result.status, result.problem.as_ref());
+                if error.is_transient() && concerns_all(&error) {
+                    wait = Some(error);
+                    again.push(dir);
+                    continue;
+                }
                 // Settled below like a file that set out.
                 self.tally.set_out();
-                let error = Error::from_problem(result.status, result.problem.as_ref());
-                let error = anyhow::Error::from(error.naming(dir));
+                let error = anyhow::Error::from(error.naming(&dir));
                 self.set_aside(error.context(format!("cannot make {dir} on the server")))?;
             }
-            dirs.clear();
+            dirs = again;
+            if let Some(error) = wait {
+                self.v1
+                    .http
+                    .pause(&mut attempts, error)
+                    .await
+                    .context("cannot make folders")?;
+            }
         }
         Ok(())
     }

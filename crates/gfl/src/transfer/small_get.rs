@@ -1,7 +1,7 @@
 //! Small files from the server, many in one request: checked against their hash, then written in groups on a thread.
 
 use super::get_folder::Wanted;
-use super::{Transfer, blocking};
+use super::{Transfer, blocking, concerns_all};
 use crate::local::dest::{Place, Tree, apply_meta};
 use crate::remote::{Attempts, Error, Kind};
 use anyhow::{Context, Result};
@@ -133,7 +133,11 @@ impl Transfer<'_> {
                 }
                 Event::Error(error) => {
                     let problem = Problem::new(Code::parse(&error.code)).with_detail(error.detail);
-                    self.refused(batch, error.index, error.status, &problem)?;
+                    // What arrived whole is kept.
+                    outcome = self.refused(batch, error.index, error.status, &problem);
+                    if outcome.is_err() {
+                        break;
+                    }
                 }
                 Event::End => break,
             }
@@ -182,9 +186,16 @@ impl Transfer<'_> {
         // A file that changed while it was read may hold still the next time.
         let error = Error::from_problem(status, Some(problem)).passing();
         get.tries += 1;
-        if error.is_transient() && get.tries < TRIES_PER_FILE {
-            batch.again.push(get);
-            return Ok(());
+        if error.is_transient() {
+            if error.code != Code::Unavailable && get.tries < TRIES_PER_FILE {
+                batch.again.push(get);
+                return Ok(());
+            }
+            // All others wait too, and none is forgotten.
+            if concerns_all(&error) {
+                batch.again.push(get);
+                return Err(error.into());
+            }
         }
         self.set_aside_download(&get.wanted.listed.path, error.into())
     }

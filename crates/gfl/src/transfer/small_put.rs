@@ -2,7 +2,7 @@
 //! answer line. What a broken connection leaves without an answer goes out again.
 
 use super::put_folder::Item;
-use super::{Transfer, blocking};
+use super::{Transfer, blocking, concerns_all};
 use crate::local::Source;
 use crate::remote::body::{Body, Feed};
 use crate::remote::{Attempts, Error, Kind};
@@ -67,6 +67,15 @@ struct Flight {
 struct Sent {
     size: u64,
     b3: Root,
+}
+
+/// What became of a file that was answered.
+enum Fate {
+    Settled,
+    /// It is to be sent again.
+    Again(SmallFile),
+    /// So it is, and so are all others, but not at once.
+    Wait(SmallFile, Box<Error>),
 }
 
 /// A file to be read, by its number in the request.
@@ -196,7 +205,6 @@ impl Transfer<'_> {
     ) -> Result<()> {
         let mut answers = self.v1.bulk_put(body).await?;
         while let Some(answer) = answers.next().await? {
-            attempts.progressed();
             let landed = flight
                 .lock()
                 .ok()
@@ -206,22 +214,24 @@ impl Transfer<'_> {
                     Error::protocol("the server answered for a file it was not sent").into(),
                 );
             };
-            if let Some(again) = self.settle_one(file, sent, &answer)?
-                && let Ok(mut flight) = flight.lock()
-            {
-                flight.again.push(again);
+            let (again, wait) = match self.settle_one(file, sent, &answer)? {
+                Fate::Settled => (None, None),
+                Fate::Again(file) => (Some(file), None),
+                Fate::Wait(file, error) => (Some(file), Some(error)),
+            };
+            if let Ok(mut flight) = flight.lock() {
+                flight.again.extend(again);
+            }
+            match wait {
+                Some(error) => return Err((*error).into()),
+                None => attempts.progressed(),
             }
         }
         Ok(())
     }
 
-    /// What became of one file. Some: it is to be sent again.
-    fn settle_one(
-        &self,
-        mut file: SmallFile,
-        sent: Sent,
-        answer: &BulkAnswer,
-    ) -> Result<Option<SmallFile>> {
+    /// What became of one file.
+    fn settle_one(&self, mut file: SmallFile, sent: Sent, answer: &BulkAnswer) -> Result<Fate> {
         if answer.status < 400 {
             self.ui.progress().advance(sent.size);
             if answer.b3.as_deref().and_then(|text| text.parse().ok()) == Some(sent.b3) {
@@ -235,22 +245,28 @@ impl Transfer<'_> {
                 );
                 self.set_aside_upload(&file.local, &file.remote, error.into())?;
             }
-            return Ok(None);
+            return Ok(Fate::Settled);
         }
         let error = Error::from_problem(answer.status, answer.problem.as_ref()).passing();
         if self.options.no_clobber && error.code == Code::PreconditionFailed {
             self.ui.progress().advance(sent.size);
             self.tally.existing(1);
             self.tally.settle();
-            return Ok(None);
+            return Ok(Fate::Settled);
         }
         file.tries += 1;
-        if error.is_transient() && file.tries < TRIES_PER_FILE {
-            self.count_resent(sent.size);
-            return Ok(Some(file));
+        if error.is_transient() {
+            if error.code != Code::Unavailable && file.tries < TRIES_PER_FILE {
+                self.count_resent(sent.size);
+                return Ok(Fate::Again(file));
+            }
+            if concerns_all(&error) {
+                self.count_resent(sent.size);
+                return Ok(Fate::Wait(file, error.into()));
+            }
         }
         self.set_aside_upload(&file.local, &file.remote, error.into())?;
-        Ok(None)
+        Ok(Fate::Settled)
     }
 }
 

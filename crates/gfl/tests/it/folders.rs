@@ -7,7 +7,7 @@ use gfl_api::v1::BulkGetRequest;
 use serde_json::{Value, json};
 use std::fs;
 
-fn bulk(request: &Request, content: &[u8]) -> Vec<u8> {
+pub(crate) fn bulk(request: &Request, content: &[u8]) -> Vec<u8> {
     let asked: BulkGetRequest = serde_json::from_slice(&request.body).unwrap();
     let mut body = frames::MAGIC.to_vec();
     for (index, asked) in asked.paths.iter().enumerate() {

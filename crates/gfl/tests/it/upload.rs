@@ -114,7 +114,7 @@ fn what_a_dying_server_forgot_is_sent_again() {
     );
 }
 
-fn number(json: &str, key: &str) -> u64 {
+pub(crate) fn number(json: &str, key: &str) -> u64 {
     serde_json::from_str::<serde_json::Value>(json).unwrap()[key]
         .as_u64()
         .unwrap()
@@ -409,7 +409,7 @@ fn small_files_survive_a_server_that_is_gone_for_a_moment() {
     assert_eq!(number(&output.out, "files"), 300, "{}", output.out);
 }
 
-fn decode(body: &[u8]) -> Vec<(u32, String, Vec<u8>)> {
+pub(crate) fn decode(body: &[u8]) -> Vec<(u32, String, Vec<u8>)> {
     let mut input = body.to_vec().into();
     let mut decoder = Decoder::new();
     let mut files: Vec<(u32, String, Vec<u8>)> = Vec::new();

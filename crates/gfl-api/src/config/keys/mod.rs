@@ -127,6 +127,29 @@ pub const KEYS: &[Key] = &[
         "The file with the tokens. Its content is read live: what `gfl-admin` changes counts within a second.",
     ),
     server(
+        "database",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "A PostgreSQL for the catalog, `postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full`, or where \
+         that URL is found: `env:NAME` a variable of the environment, `file:PATH` a file. Empty for a file in \
+         `meta_dir`. See [postgres.md](postgres.md).",
+    ),
+    server(
+        "database_ca_file",
+        Text,
+        Json(r#""""#),
+        AtStart,
+        "Who vouches for the PostgreSQL, PEM, where the URL has no `sslrootcert`; empty for those this machine trusts.",
+    ),
+    server(
+        "database_connections_max",
+        Number,
+        Json("10"),
+        AtStart,
+        "Connections to the PostgreSQL at once, from 2; one more keeps other servers off it.",
+    ),
+    server(
         "tls_cert",
         Text,
         Json(r#""""#),

@@ -3,8 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
+
 use super::super::door::{DbError, DbErrorKind, Mode};
-use super::{Error, Shared, Transaction, failed, no_connection};
+use super::driver::Error;
+use super::errors::{failed, silent};
+use super::pooled::{Object, Transaction};
+use super::{ANSWER_S_MAX, Shared};
 
 /// So long a transaction asks what became of it before it answers that nobody knows.
 const OUTCOME_WAIT_S_MAX: u64 = 10;
@@ -33,26 +38,35 @@ impl Shared {
 
     /// Whether a transaction whose connection was lost is committed.
     pub(super) async fn outcome(&self, id: i64) -> Result<bool, DbError> {
-        let client = self.pool.get().await.map_err(no_connection)?;
-        let row = client.query_one(STATUS, &[&id]).await;
-        let status: Option<String> = row
-            .and_then(|row| row.try_get(0))
-            .map_err(|error| failed(&error))?;
-        match status.as_deref() {
-            Some("committed") => Ok(true),
-            Some("aborted") => Ok(false),
-            Some("in progress") => {
-                client
-                    .execute(END, &[&id])
-                    .await
-                    .map_err(|error| failed(&error))?;
-                let message = "the transaction is still being ended";
-                Err(DbError::new(DbErrorKind::Busy, message))
+        let client = self.connections.get_now().await?;
+        match timeout(Duration::from_secs(ANSWER_S_MAX), ask(&client, id)).await {
+            Ok(told) => told,
+            Err(_) => {
+                let error = silent("what became of a transaction", ANSWER_S_MAX);
+                self.connections.hangs(client, &error);
+                Err(error)
             }
-            _ => Err(DbError::internal(
-                "PostgreSQL has forgotten the transaction",
-            )),
         }
+    }
+}
+
+async fn ask(client: &Object, id: i64) -> Result<bool, DbError> {
+    let row = client.query_one(STATUS, &[&id]).await;
+    let status: Option<String> = row
+        .and_then(|row| row.try_get(0))
+        .map_err(|error| failed(&error))?;
+    match status.as_deref() {
+        Some("committed") => Ok(true),
+        Some("aborted") => Ok(false),
+        Some("in progress") => {
+            let ended = client.execute(END, &[&id]).await;
+            ended.map_err(|error| failed(&error))?;
+            let message = "the transaction is still being ended";
+            Err(DbError::new(DbErrorKind::Busy, message))
+        }
+        _ => Err(DbError::internal(
+            "PostgreSQL has forgotten the transaction",
+        )),
     }
 }
 

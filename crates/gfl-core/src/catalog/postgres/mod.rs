@@ -9,52 +9,68 @@
 //!   snapshot before it waits for the lock, and miss what the other node did meanwhile.
 //!
 //! - *A lost answer to COMMIT*: see `lost`.
+//! - *Connections*: see `life`. An answer that does not come ends the attempt and the connection.
 //!
 //! A transaction runs in a task of its own, so that here, too, it ends on its own terms when the
 //! caller has gone. The only file that names tokio_postgres and deadpool. Must not know tables.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use deadpool_postgres::{
-    Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType, Transaction,
-};
-use futures_util::TryStreamExt;
 use tokio::sync::{Mutex, RwLock};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Config, Error, IsolationLevel, NoTls, Row};
+use tokio::time::timeout;
 
+// The only place that says which crates these are.
+use deadpool_postgres as pooled;
+use tokio_postgres as driver;
+use tokio_postgres_rustls::MakeRustlsConnect as MakeTls;
+
+use driver::IsolationLevel;
+use pooled::{Object, Transaction};
+
+mod errors;
+mod examine;
+mod life;
 mod lost;
+mod owner;
+mod statements;
+mod target;
+mod tls;
 
-use super::door::{self, Counters, DbError, DbErrorKind, Mode, ROWS_MAX, Tx, Work};
-use super::error::Whose;
-use super::value::Value;
+pub use examine::Examined;
+pub(super) use statements::Handle;
+pub use target::{MalformedUrl, PostgresUrl};
+
+use super::door::{self, Counters, DbError, DbErrorKind, Mode, Tx, Work};
+use super::error::{Trouble, Whose};
+use errors::{failed, is_lost, is_standby, silent, standby};
+use life::Connections;
 use lost::own_id;
+use owner::Owner;
 
 const RETRY_ATTEMPTS_MAX: u32 = 40;
 const RETRY_DELAY_MS_MAX: u64 = 50;
 /// Failed attempts before a transaction queues up instead of colliding again.
 const RETRIES_BEFORE_TURN: u32 = 2;
-const CONNECT_TIMEOUT_S: u64 = 5;
-/// How long a caller waits for a connection while all are in use.
-const POOL_WAIT_S_MAX: u64 = 10;
-/// Silence after which a peer is asked, and after which it is given up.
-const KEEPALIVE_IDLE_S: u64 = 30;
-const PEER_SILENT_S_MAX: u64 = 60;
+/// A server that has not answered a statement by then is taken for one that hangs. Migrations take their time.
+const ANSWER_S_MAX: u64 = 10;
+const MIGRATION_S_MAX: u64 = 24 * 3600;
 /// Any number, as long as every version of this program uses the same one ("gfl" in ASCII).
 const LOCK_MIGRATIONS: &str = "SELECT pg_advisory_xact_lock(6776428)";
+
+/// Modules that warn in the log of each single connection that ends.
+pub const CONNECTION_MODULES: [&str; 2] = ["deadpool", "tokio_postgres"];
 
 pub(super) struct Postgres(Arc<Shared>);
 
 struct Shared {
-    pool: Pool,
+    url: PostgresUrl,
+    connections: Connections,
     turn: Mutex<()>,
     /// Read-locked by every running transaction, so that closing can wait for them.
     running: RwLock<()>,
+    owner: Mutex<Option<Owner>>,
     counters: Arc<Counters>,
 }
 
@@ -69,43 +85,31 @@ enum Attempt {
 
 impl Postgres {
     pub(super) async fn open(
-        url: &str,
-        connections: usize,
+        url: &PostgresUrl,
+        most: usize,
         counters: Arc<Counters>,
     ) -> Result<Postgres, DbError> {
-        // No detail and no source: the parser's message may quote a piece of the URL, and the
-        // password is a piece of the URL.
-        let mut config: Config = url.parse().map_err(|_| {
-            DbError::new(DbErrorKind::Unavailable, "the PostgreSQL URL is malformed")
-        })?;
-        config.keepalives_idle(Duration::from_secs(KEEPALIVE_IDLE_S));
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(Duration::from_secs(PEER_SILENT_S_MAX));
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(CONNECT_TIMEOUT_S));
-        }
-        // NO TLS YET: the connection is plain text, password exchange (SCRAM) aside. Keep the
-        // server on the same machine or a private network. `sslmode=require` in the URL fails
-        // rather than being ignored.
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let pool = Pool::builder(Manager::from_config(config, NoTls, recycling))
-            .max_size(connections.max(1))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(Duration::from_secs(POOL_WAIT_S_MAX)))
-            .create_timeout(Some(Duration::from_secs(CONNECT_TIMEOUT_S * 2)))
-            .recycle_timeout(Some(Duration::from_secs(CONNECT_TIMEOUT_S)))
-            .build()
-            .map_err(|error| DbError::internal(error.to_string()))?;
-        drop(pool.get().await.map_err(no_connection)?);
+        let connections = Connections::new(url, most, counters.clone())?;
+        drop(connections.get_now().await?);
         Ok(Postgres(Arc::new(Shared {
-            pool,
+            url: url.clone(),
+            connections,
             turn: Mutex::new(()),
             running: RwLock::new(()),
+            owner: Mutex::default(),
             counters,
         })))
+    }
+
+    /// Keeps other servers away for as long as this one lives.
+    pub(super) async fn claim(&self) -> Result<(), DbError> {
+        *self.0.owner.lock().await = Some(Owner::begin(&self.0).await?);
+        Ok(())
+    }
+
+    /// Open connections, those in use, and callers that wait for one.
+    pub(super) fn connections(&self) -> (u64, u64, u64) {
+        self.0.connections.counts()
     }
 
     pub(super) async fn run(
@@ -139,7 +143,8 @@ impl Postgres {
     /// Waits for what is running; what came later finds the pool closed.
     pub(super) async fn close(&self) {
         let _nothing_runs = self.0.running.write().await;
-        self.0.pool.close();
+        self.0.owner.lock().await.take();
+        self.0.connections.close();
     }
 }
 
@@ -178,56 +183,110 @@ impl Shared {
     }
 
     async fn attempt(&self, mode: Mode, name: &'static str, work: &mut dyn Work) -> Attempt {
-        let mut client = match self.pool.get().await {
+        let mut client = match self.connections.get().await {
             Ok(client) => client,
-            Err(error) => return Attempt::Done(Err(no_connection(error))),
+            Err(error) => return Attempt::Done(Err(error)),
         };
+        let attempt = self.attempt_over(&mut client, mode, name, work).await;
+        let (Attempt::Done(Err(error)) | Attempt::Again(error) | Attempt::Lost(_, error)) =
+            &attempt
+        else {
+            return attempt;
+        };
+        match error.trouble {
+            Some(Trouble::Silent) => self.connections.hangs(client, error),
+            Some(Trouble::ReadOnly) => {
+                drop(Object::take(client));
+                self.connections.forget_idle();
+                self.connections.lost(error);
+            }
+            Some(_) => {
+                // It would be given to the next one before it has noticed its own end.
+                drop(Object::take(client));
+                self.counters.lost.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {}
+        }
+        attempt
+    }
+
+    async fn attempt_over(
+        &self,
+        client: &mut Object,
+        mode: Mode,
+        name: &'static str,
+        work: &mut dyn Work,
+    ) -> Attempt {
         let isolation = match mode {
             Mode::Read => IsolationLevel::RepeatableRead,
             Mode::Write => IsolationLevel::Serializable,
             Mode::Migrate => IsolationLevel::ReadCommitted,
         };
         let begin = client.build_transaction().isolation_level(isolation);
-        let transaction = match begin.read_only(mode == Mode::Read).start().await {
-            Ok(transaction) => transaction,
-            Err(error) => return Attempt::failed(failed(&error)),
+        let begin = begin.read_only(mode == Mode::Read).start();
+        let transaction = match timeout(Duration::from_secs(ANSWER_S_MAX), begin).await {
+            Ok(Ok(transaction)) => transaction,
+            Ok(Err(error)) if mode != Mode::Read && is_standby(&error) => {
+                return Attempt::Done(Err(standby(failed(&error))));
+            }
+            Ok(Err(error)) => return Attempt::failed(failed(&error)),
+            Err(_) => return Attempt::Done(Err(silent("BEGIN", ANSWER_S_MAX))),
         };
+        self.connections.answered();
         if mode == Mode::Migrate
             && let Err(error) = transaction.batch_execute(LOCK_MIGRATIONS).await
         {
             return Attempt::failed(failed(&error));
         }
-        let mut tx = Tx::new(name, door::Handle::Postgres(Handle(&transaction)));
+        let seconds = match mode {
+            Mode::Migrate => MIGRATION_S_MAX,
+            Mode::Read | Mode::Write => ANSWER_S_MAX,
+        };
+        let mut tx = Tx::new(
+            name,
+            door::Handle::Postgres(Handle::new(&transaction, seconds)),
+        );
         let ok = work.start(&mut tx).await;
         let failure = tx.into_failure();
         if ok && failure.is_none() {
             return self.commit(mode, transaction).await;
         }
-        // If this fails the connection is gone, and the transaction with it.
-        let _ = transaction.rollback().await;
+        let failure = failure.map(|error| match error.kind {
+            DbErrorKind::ReadOnly if mode != Mode::Read => standby(error),
+            _ => error,
+        });
+        if failure.as_ref().is_none_or(|error| error.trouble.is_none()) {
+            // If this fails the connection is gone, and the transaction with it.
+            let _ = timeout(Duration::from_secs(ANSWER_S_MAX), transaction.rollback()).await;
+        }
         match failure {
             Some(error) if error.again => Attempt::Again(error),
-            Some(error) if ok => Attempt::Done(Err(error)),
+            // The body's own error says less: that the database went away is the answer.
+            Some(error) if ok || error.trouble.is_some() => Attempt::Done(Err(error)),
             // The body's own error is the answer.
             _ => Attempt::Done(Ok(())),
         }
     }
 
     async fn commit(&self, mode: Mode, transaction: Transaction<'_>) -> Attempt {
-        let id = match own_id(mode, &transaction).await {
-            Ok(id) => id,
-            Err(error) => return Attempt::failed(failed(&error)),
+        let limit = Duration::from_secs(ANSWER_S_MAX);
+        let id = match timeout(limit, own_id(mode, &transaction)).await {
+            Ok(Ok(id)) => id,
+            Ok(Err(error)) => return Attempt::failed(failed(&error)),
+            Err(_) => return Attempt::Done(Err(silent("a statement", ANSWER_S_MAX))),
         };
-        match (transaction.commit().await, id) {
-            (Ok(()), _) => {
+        match (timeout(limit, transaction.commit()).await, id) {
+            (Ok(Ok(())), _) => {
                 if mode != Mode::Read {
                     self.counters.commits.fetch_add(1, Ordering::Relaxed);
                 }
                 Attempt::Done(Ok(()))
             }
             // It may be committed: running the body again could do everything twice.
-            (Err(error), Some(id)) if is_lost(&error) => Attempt::Lost(id, failed(&error)),
-            (Err(error), _) => Attempt::failed(failed(&error)),
+            (Ok(Err(error)), Some(id)) if is_lost(&error) => Attempt::Lost(id, failed(&error)),
+            (Ok(Err(error)), _) => Attempt::failed(failed(&error)),
+            (Err(_), Some(id)) => Attempt::Lost(id, silent("COMMIT", ANSWER_S_MAX)),
+            (Err(_), None) => Attempt::Done(Err(silent("COMMIT", ANSWER_S_MAX))),
         }
     }
 }
@@ -247,221 +306,4 @@ fn retry_delay(attempt: u32) -> Duration {
     let limit_us = RETRY_DELAY_MS_MAX.min(1 << attempt.min(10)) * 1_000;
     let random = getrandom::u32().unwrap_or(u32::MAX / 2);
     Duration::from_micros(u64::from(random) * limit_us / u64::from(u32::MAX))
-}
-
-// --- statements ---
-
-/// A running transaction.
-pub(super) struct Handle<'c>(&'c Transaction<'c>);
-
-impl Handle<'_> {
-    pub(super) async fn exec(&mut self, sql: &str, params: &[Value]) -> Result<u64, DbError> {
-        let statement = self
-            .0
-            .prepare_cached(sql)
-            .await
-            .map_err(|error| failed(&error))?;
-        fits(statement.params(), params)?;
-        self.0
-            .execute_raw(&statement, params)
-            .await
-            .map_err(|error| failed(&error))
-    }
-
-    pub(super) async fn rows(
-        &mut self,
-        sql: &str,
-        params: &[Value],
-    ) -> Result<Vec<Vec<Value>>, DbError> {
-        let statement = self
-            .0
-            .prepare_cached(sql)
-            .await
-            .map_err(|error| failed(&error))?;
-        fits(statement.params(), params)?;
-        let rows = self
-            .0
-            .query_raw(&statement, params)
-            .await
-            .map_err(|error| failed(&error))?;
-        let mut rows = std::pin::pin!(rows);
-        let mut answer = Vec::new();
-        while let Some(row) = rows.try_next().await.map_err(|error| failed(&error))? {
-            if answer.len() == ROWS_MAX {
-                let message = format!("more than {ROWS_MAX} rows; a LIMIT is missing");
-                return Err(DbError::internal(message));
-            }
-            let values = (0..row.len()).map(|column| value(&row, column));
-            answer.push(values.collect::<Result<_, _>>()?);
-        }
-        Ok(answer)
-    }
-
-    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DbError> {
-        self.0
-            .batch_execute(sql)
-            .await
-            .map_err(|error| failed(&error))
-    }
-}
-
-/// The driver panics on a wrong number of parameters and hides what is wrong with a type.
-fn fits(wanted: &[Type], given: &[Value]) -> Result<(), DbError> {
-    if wanted.len() != given.len() {
-        let message = format!("{} parameters given, {} used", given.len(), wanted.len());
-        return Err(DbError::internal(message));
-    }
-    for (index, (wanted, given)) in wanted.iter().zip(given).enumerate() {
-        let fits = match given {
-            Value::Null => true,
-            Value::Int(n) => {
-                *wanted == Type::INT8 || (*wanted == Type::INT4 && i32::try_from(*n).is_ok())
-            }
-            Value::Text(_) => matches!(*wanted, Type::TEXT | Type::VARCHAR),
-            Value::Bytes(_) => *wanted == Type::BYTEA,
-        };
-        if !fits {
-            let message = format!(
-                "parameter ${} is {} and does not fit {wanted}; a CAST may be missing",
-                index + 1,
-                given.type_name(),
-            );
-            return Err(DbError::internal(message));
-        }
-    }
-    Ok(())
-}
-
-impl ToSql for Value {
-    fn to_sql(
-        &self,
-        wanted: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        match self {
-            Value::Null => Ok(IsNull::Yes),
-            Value::Int(n) if *wanted == Type::INT4 => i32::try_from(*n)?.to_sql(wanted, out),
-            Value::Int(n) => n.to_sql(wanted, out),
-            Value::Text(text) => text.to_sql(wanted, out),
-            Value::Bytes(bytes) => bytes.to_sql(wanted, out),
-        }
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true // Depends on the variant; `fits` has looked at both.
-    }
-
-    to_sql_checked!();
-}
-
-fn value(row: &Row, column: usize) -> Result<Value, DbError> {
-    fn get<'r, T>(row: &'r Row, column: usize) -> Result<Value, DbError>
-    where
-        T: tokio_postgres::types::FromSql<'r> + Into<Value>,
-    {
-        let value: Option<T> = row.try_get(column).map_err(|error| failed(&error))?;
-        Ok(value.into())
-    }
-    let Some(definition) = row.columns().get(column) else {
-        return Ok(Value::Null);
-    };
-    match *definition.type_() {
-        Type::INT8 => get::<i64>(row, column),
-        Type::INT4 => {
-            let value: Option<i32> = row.try_get(column).map_err(|error| failed(&error))?;
-            Ok(value.map(i64::from).into())
-        }
-        Type::BOOL => get::<bool>(row, column),
-        Type::TEXT | Type::VARCHAR => get::<String>(row, column),
-        Type::BYTEA => get::<Vec<u8>>(row, column),
-        ref other => Err(DbError::internal(format!(
-            "column {column} is {other}; cast it to BIGINT, TEXT or BYTEA"
-        ))),
-    }
-}
-
-// --- errors ---
-
-fn no_connection(error: PoolError) -> DbError {
-    match error {
-        PoolError::Backend(error) => {
-            let mut failure = failed(&error);
-            // Asking again at once is no use when the server is not there.
-            failure.again = false;
-            failure.kind = DbErrorKind::Unavailable;
-            failure
-        }
-        PoolError::Timeout(TimeoutType::Wait) => DbError::new(
-            DbErrorKind::Busy,
-            format!("all connections to PostgreSQL are in use since {POOL_WAIT_S_MAX} s"),
-        ),
-        PoolError::Closed => DbError::new(DbErrorKind::Unavailable, "the database is closed"),
-        error => DbError::new(DbErrorKind::Unavailable, error.to_string()),
-    }
-}
-
-/// Two transactions met; PostgreSQL rolled one of them back.
-fn is_collision(error: &Error) -> bool {
-    matches!(
-        error.code(),
-        Some(&SqlState::T_R_SERIALIZATION_FAILURE | &SqlState::T_R_DEADLOCK_DETECTED)
-    )
-}
-
-/// The connection ended, and with it the transaction.
-fn is_lost(error: &Error) -> bool {
-    error.is_closed()
-        || error
-            .source()
-            .is_some_and(|source| source.is::<std::io::Error>())
-        || matches!(
-            error.code(),
-            Some(&SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN)
-        )
-}
-
-/// Of the server's answer only code and message are kept: its detail quotes the values of rows.
-fn failed(error: &Error) -> DbError {
-    let mut failure = match error.as_db_error() {
-        Some(answer) => {
-            let message = format!("{} ({})", answer.message(), answer.code().code());
-            DbError::new(kind(answer.code()), message)
-        }
-        None => {
-            let cause = error
-                .source()
-                .map(|cause| format!(": {cause}"))
-                .unwrap_or_default();
-            let kind = if is_lost(error) {
-                DbErrorKind::Unavailable
-            } else {
-                DbErrorKind::Internal
-            };
-            DbError::new(kind, format!("{error}{cause}"))
-        }
-    };
-    failure.again = is_collision(error) || is_lost(error);
-    failure
-}
-
-fn kind(code: &SqlState) -> DbErrorKind {
-    match *code {
-        SqlState::UNIQUE_VIOLATION => DbErrorKind::Conflict,
-        SqlState::DISK_FULL => DbErrorKind::Full,
-        SqlState::READ_ONLY_SQL_TRANSACTION => DbErrorKind::ReadOnly,
-        SqlState::IO_ERROR => DbErrorKind::Io,
-        SqlState::DATA_CORRUPTED | SqlState::INDEX_CORRUPTED => DbErrorKind::Corrupt,
-        SqlState::T_R_SERIALIZATION_FAILURE
-        | SqlState::T_R_DEADLOCK_DETECTED
-        | SqlState::LOCK_NOT_AVAILABLE
-        | SqlState::QUERY_CANCELED => DbErrorKind::Busy,
-        // 08 connection, 28 authorisation, 53 resources, 57 operator: the server's business.
-        _ if ["08", "28", "53", "57"]
-            .iter()
-            .any(|class| code.code().starts_with(class)) =>
-        {
-            DbErrorKind::Unavailable
-        }
-        _ => DbErrorKind::Internal,
-    }
 }
