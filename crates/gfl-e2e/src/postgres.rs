@@ -186,8 +186,23 @@ impl Drop for Postgres {
     }
 }
 
+/// Below the ports that systems hand out: nobody gets it while the server is not up yet, or stopped by its test.
 fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    const FIRST: u32 = 16_000;
+    const COUNT: u32 = 16_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let from = std::process::id().wrapping_mul(97);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + from.wrapping_add(step) % COUNT;
+        let port = u16::try_from(port).unwrap_or(u16::MAX);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    TcpListener::bind("127.0.0.1:0")?
+        .local_addr()
+        .map(|at| at.port())
 }
 
 /// The server must not inherit our pipes: it outlives the command that starts it.
