@@ -156,6 +156,11 @@ impl App {
             .authenticate(credential, peer, self.shared.clock.now_ms())
     }
 
+    /// What has become of the token with this id since it let somebody in.
+    pub fn token_standing(&self, id: &str) -> crate::auth::Standing {
+        self.tokens.standing(id, self.shared.clock.now_ms())
+    }
+
     pub(crate) fn token_counts(&self) -> Option<crate::gauges::TokenCounts> {
         self.tokens.counts(self.shared.clock.now_ms())
     }

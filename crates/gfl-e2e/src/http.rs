@@ -276,7 +276,7 @@ impl Conn {
 
     fn exactly(&mut self, mut left: u64, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         while left > 0 {
-            let buf = self.stream.fill_buf()?;
+            let buf = filled(&mut self.stream)?;
             if buf.is_empty() {
                 return Err(io::Error::new(ErrorKind::UnexpectedEof, "body cut short"));
             }
@@ -290,7 +290,7 @@ impl Conn {
 
     fn rest(&mut self, sink: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         loop {
-            let buf = self.stream.fill_buf()?;
+            let buf = filled(&mut self.stream)?;
             if buf.is_empty() {
                 return Ok(());
             }
@@ -299,6 +299,16 @@ impl Conn {
             self.stream.consume(n);
         }
     }
+}
+
+/// What is there to be read, waiting for it. A process that was stopped and goes on is no broken connection.
+fn filled<R: Read>(stream: &mut BufReader<R>) -> io::Result<&[u8]> {
+    while let Err(error) = stream.fill_buf() {
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    Ok(stream.buffer())
 }
 
 /// A socket that is never waited for in vain.

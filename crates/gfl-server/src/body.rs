@@ -5,6 +5,7 @@
 //! without copying.
 
 use crate::budget::{Budget, Lease, Member};
+use crate::standing::{REVOKED, Standing};
 use bytes::Bytes;
 use futures_util::Stream;
 use gfl_core::store::Content;
@@ -29,6 +30,7 @@ pub struct Body {
     sent_bytes: u64,
     counter: Option<Arc<AtomicU64>>,
     on_end: Option<OnEnd>,
+    standing: Option<Standing>,
 }
 
 enum Kind {
@@ -66,6 +68,7 @@ impl Body {
             sent_bytes: 0,
             counter: None,
             on_end: None,
+            standing: None,
         }
     }
 
@@ -112,6 +115,13 @@ impl Body {
         self
     }
 
+    /// Breaks off when whoever gets it may not go on.
+    #[must_use]
+    pub fn only_while(mut self, standing: Option<Standing>) -> Body {
+        self.standing = standing;
+        self
+    }
+
     /// Counts the bytes there as well, while they are handed out.
     #[must_use]
     pub fn counted(mut self, counter: Arc<AtomicU64>) -> Body {
@@ -146,6 +156,10 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.standing.as_mut().is_some_and(Standing::is_lost) {
+            self.finish(false);
+            return Poll::Ready(Some(Err(BodyError(REVOKED.to_owned()))));
+        }
         let next = ready!(self.kind.poll_next(cx));
         Poll::Ready(match next {
             Some(Ok(bytes)) => {

@@ -3,7 +3,7 @@
 
 use crate::tell::classify::Transfer;
 use crate::tell::meters::{Meters, Running};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// Characters of a path in the log.
@@ -20,6 +20,8 @@ pub struct Facts {
     pub route: OnceLock<&'static str>,
     /// The id of the token.
     pub token: OnceLock<String>,
+    /// The token was revoked while the request ran.
+    pub is_revoked: AtomicBool,
     stored: OnceLock<Stored>,
     running: OnceLock<Running>,
     file: OnceLock<String>,

@@ -3,6 +3,7 @@
 //! Knows nothing of what the bytes mean.
 
 use crate::pace::{Noting, Pace};
+use crate::standing::{REVOKED, Standing};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use gfl_core::files::{BodyBroken, BodyStream};
@@ -40,6 +41,8 @@ struct Inner {
     counter: Option<Arc<AtomicU64>>,
     started: bool,
     ended: bool,
+    /// Whether its sender may go on.
+    standing: Option<Standing>,
 }
 
 /// The body of a request. Empty without any allocation when the request has none.
@@ -112,6 +115,7 @@ impl RequestBody {
             source,
             taken_bytes: Arc::default(),
             counter: None,
+            standing: None,
             started: false,
             ended: false,
         };
@@ -136,6 +140,13 @@ impl RequestBody {
     pub fn count_into(&self, counter: Arc<AtomicU64>) {
         if let Some(inner) = &self.inner {
             lock(inner).counter = Some(counter);
+        }
+    }
+
+    /// Breaks off when whoever sends it may not go on.
+    pub fn only_while(&self, standing: Option<Standing>) {
+        if let Some(inner) = &self.inner {
+            lock(inner).standing = standing;
         }
     }
 
@@ -248,6 +259,9 @@ impl Inner {
         if self.ended {
             return Poll::Ready(None);
         }
+        if self.standing.as_ref().is_some_and(Standing::was_lost) {
+            return Poll::Ready(Some(Err(REVOKED.to_owned())));
+        }
         self.started = true;
         loop {
             let piece = match &mut self.source {
@@ -262,6 +276,20 @@ impl Inner {
                     },
                 },
             };
+            if let Some(standing) = &mut self.standing {
+                let is_last = match &self.source {
+                    _ if piece.is_none() => true,
+                    Source::Socket(body) => body.is_end_stream(),
+                    Source::Given(_) => false,
+                };
+                let lost = match is_last {
+                    true => standing.is_lost_now(),
+                    false => standing.is_lost(),
+                };
+                if lost {
+                    return Poll::Ready(Some(Err(REVOKED.to_owned())));
+                }
+            }
             match &piece {
                 None => self.ended = true,
                 Some(Ok(bytes)) => {

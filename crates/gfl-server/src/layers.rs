@@ -5,9 +5,10 @@
 use crate::body::Body;
 use crate::facts::{Facts, logged};
 use crate::incoming::RequestBody;
-use crate::problem::Failure;
+use crate::problem::{Failure, TextFailure};
 use crate::router;
 use crate::server::{Asked, Call, Head, Server};
+use crate::standing::{REVOKED, Standing};
 use crate::tell::ended::Watch;
 use futures_util::FutureExt;
 use gfl_api::http::X_REQUEST_ID;
@@ -17,6 +18,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Characters of a client's own request id.
 const REQUEST_ID_CHARS_MAX: usize = 64;
@@ -75,6 +77,19 @@ impl Server {
             Ok(answer) => answer,
             Err(panic) => panicked(panic.as_ref(), &facts.id),
         };
+        if answer.status().as_u16() >= 400 && facts.is_revoked.load(Relaxed) {
+            // Not that the body broke off, which it did for this reason.
+            self.meters.auth_failed("revoked");
+            answer = match facts.route_or_none() {
+                route if route.starts_with("/v1") => {
+                    Failure::new(Code::Unauthenticated, REVOKED).into_answer(&facts.id)
+                }
+                _ => TextFailure::new(StatusCode::UNAUTHORIZED, REVOKED).into_answer(&facts.id),
+            };
+        }
+        if answer.status().is_success() {
+            answer = answer.map(|body| body.only_while(Standing::of(self, &facts)));
+        }
         let mut reusable = rest.settle(expects_continue).await;
         if is_h2 && !reusable {
             // Over HTTP/2 an unread body ends its own stream, and nothing else.

@@ -26,6 +26,7 @@ pub mod query;
 pub mod readiness;
 pub mod router;
 pub mod server;
+pub mod standing;
 pub mod start;
 pub mod tell;
 pub mod tls;

@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::listen::Slots;
 use crate::readiness::Readiness;
 use crate::readiness::report::{Parts, Report};
+use crate::standing::Standing;
 use crate::tell::classify::{Direction, purpose};
 use crate::tell::meters::Meters;
 use crate::tokens_watch::TokenWatch;
@@ -219,6 +220,8 @@ impl Call {
             self.facts.moves(meters, transfer);
             self.body.count_into(meters.bytes(transfer));
         }
+        self.body
+            .only_while(Standing::of(&self.server, &self.facts));
         self.head = Head {
             is_gone: true,
             ..Head::default()

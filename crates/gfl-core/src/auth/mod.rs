@@ -8,6 +8,17 @@ pub use caller::{Caller, Grant, Rule, Verb};
 pub use challenge::Challenge;
 pub(crate) use tokens::Tokens;
 
+/// What has become of a token since it let somebody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it is there, expired or not.
+    Good,
+    /// It was revoked.
+    Revoked,
+    /// The file does not have it any more.
+    Unknown,
+}
+
 /// A credential as a protocol decoded it.
 #[derive(Clone)]
 pub enum Credential {

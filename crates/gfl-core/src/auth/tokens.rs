@@ -1,7 +1,7 @@
 //! tokens.json, read live: a token that is made or revoked counts within a fraction of a second.
 
 use super::challenge::{Challenge, Challenges};
-use super::{Caller, Credential, Rule};
+use super::{Caller, Credential, Rule, Standing};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::gauges::TokenCounts;
@@ -77,6 +77,19 @@ impl Tokens {
             counts.add(record.status(now_ms));
         }
         Some(counts)
+    }
+
+    /// What has become of the token with this id. A file that cannot be read for a while changes nothing for whoever
+    /// is in.
+    pub(crate) fn standing(&self, id: &str, now_ms: i64) -> Standing {
+        let Some(Ok(file)) = self.path.as_ref().map(|path| self.current(path, now_ms)) else {
+            return Standing::Good;
+        };
+        match file.find_id(id) {
+            None => Standing::Unknown,
+            Some(record) if record.revoked => Standing::Revoked,
+            Some(_) => Standing::Good,
+        }
     }
 
     /// Who this is.

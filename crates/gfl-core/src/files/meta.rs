@@ -158,7 +158,9 @@ impl Shared {
                 };
                 let done = ino_of(&found) == Some(rows.ino)
                     && rows.mtime_ns.is_none_or(|asked| asked == mtime_ns)
-                    && rows.mode.is_none_or(|asked| asked & !mode == 0);
+                    && rows
+                        .mode
+                        .is_none_or(|asked| asked | own_bits(&found) == mode);
                 // Half done: the row follows the file, or it would look edited by hand.
                 if let Some(version) = back.as_mut().filter(|_| ino_of(&found) == Some(rows.ino)) {
                     version.mtime_ns = mtime_ns;
@@ -173,6 +175,14 @@ impl Shared {
         );
         self.settle_fate(written.intent, &[path], fate, error, take_back)
             .await
+    }
+}
+
+/// The bits that the server keeps for itself: what it serves stays readable, and folders stay usable for it.
+fn own_bits(found: &Found) -> u32 {
+    match found {
+        Found::Dir { .. } => 0o700,
+        _ => file_mode(Some(0)),
     }
 }
 

@@ -168,7 +168,7 @@ async fn failing_moves_and_deletes_change_nothing(bed: &Bed) {
             (Op::Retire, 3),
             (Op::Unretire, 1),
             (Op::MakeDir, 1),
-            (Op::SetMeta, 2),
+            (Op::SetMeta, 4),
         ] {
             for i in 0..n {
                 bed.faults.fail(op, fault, 0, 1);
@@ -184,7 +184,10 @@ async fn failing_moves_and_deletes_change_nothing(bed: &Bed) {
                     (Op::Unretire, _) => bed.restore("gone", None).await.is_err(),
                     (Op::MakeDir, _) => bed.app().mkdir(&bed.me, &path("m/n")).await.is_err(),
                     (_, 0) => bed.set_meta("g", Some(5), None).await.is_err(),
-                    _ => bed.set_meta("d", Some(5), None).await.is_err(),
+                    (_, 1) => bed.set_meta("d", Some(5), None).await.is_err(),
+                    // Bits that are only taken away are not there already.
+                    (_, 2) => bed.set_meta("g", None, Some(0o600)).await.is_err(),
+                    _ => bed.set_meta("d", None, Some(0o700)).await.is_err(),
                 };
                 assert!(failed, "{op:?} {i} {fault:?}");
                 assert_eq!(bed.faults.armed(), 0, "{op:?} {i} was not met");

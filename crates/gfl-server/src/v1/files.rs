@@ -132,6 +132,11 @@ async fn refuse_early(
 }
 
 async fn mkdir(call: Call, caller: Caller, path: FilePath) -> Outcome {
+    if call.body.declared_bytes() != Some(0) {
+        return Err(Failure::invalid(format!(
+            "{path}/: makes a folder, which has no content; a file has no / behind its name"
+        )));
+    }
     let new = call.app().mkdir(&caller, &path).await?;
     Ok(empty(if new {
         StatusCode::CREATED

@@ -409,3 +409,14 @@ async fn metadata_and_versions() {
         .is(200);
     assert_eq!(rig.get("/v1/files/f").await.text(), "one");
 }
+
+#[tokio::test]
+async fn a_folder_has_no_content() {
+    let rig = Rig::open().await;
+    for (target, fields) in [("PUT /v1/files/d/", &[][..]), ("PUT /v1/files/", &[])] {
+        let got = rig.send(target, fields, "content").await;
+        got.problem(400, "invalid-request");
+    }
+    assert!(!rig.data("d").exists());
+    rig.send("PUT /v1/files/d/", &[], "").await.is(201);
+}

@@ -9,7 +9,7 @@ use super::ranges::Run;
 use super::read::hash_open;
 use super::{Transfer, blocking};
 use crate::exit::{Exit, Failed};
-use crate::local::dest::{Place, There, change_meta};
+use crate::local::dest::{Place, There, change_meta, keep_private};
 use crate::remote::{Error, Kind};
 use crate::ui::words;
 use anyhow::{Context, Result};
@@ -141,6 +141,10 @@ impl Transfer<'_> {
             blocking(move || Partial::open(&place, content)).await?
         }
         .with_context(|| format!("cannot write {}", place.shown().display()))?;
+        if let Some(mode) = mode_of(entry) {
+            // What is private is so while it is on its way, too.
+            let _ = keep_private(&partial.file(), mode);
+        }
         self.tally.resumed_bytes.fetch_add(have.total(), Relaxed);
         if !have.is_empty() {
             let (have, all) = (words::bytes(have.total()), words::bytes(content.len));

@@ -200,7 +200,13 @@ impl Inner {
             flags,
             Mode::from_raw_mode(mode),
         )
-        .map_err(|e| errno::error(e, "store", About::Draft))
+        .map_err(|errno| match errno {
+            Errno::NOENT => Error::new(
+                Kind::Unavailable,
+                "the server's own folder, .gfl in the storage, was removed while it ran; restart the server",
+            ),
+            errno => errno::error(errno, "store", About::Draft),
+        })
     }
 
     /// The outboard file, made when `make`.

@@ -233,6 +233,25 @@ pub(crate) fn change_meta(
     Ok(Stamp::now(file)? != before)
 }
 
+/// Lets nobody read a file who could not read it with this mode; its owner can go on writing. For files that have a
+/// name before they are whole.
+#[cfg(unix)]
+pub(crate) fn keep_private(file: &File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let now = file.metadata()?.permissions().mode() & 0o777;
+    let kept = now & (mode | 0o600);
+    if kept == now {
+        return Ok(());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(kept))
+}
+
+/// Nothing to be kept here.
+#[cfg(not(unix))]
+pub(crate) fn keep_private(_: &File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -304,5 +323,24 @@ mod tests {
         assert!(place.temp().unwrap().publish(&place).unwrap());
         assert_eq!(fs::read(outside.path().join("f")).unwrap(), b"theirs");
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_private_is_so_before_it_is_whole() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = tempfile::tempfile().unwrap();
+        for (now, mode, kept) in [
+            (0o644, 0o600, 0o600),
+            (0o644, 0o755, 0o644),
+            (0o664, 0o444, 0o644),
+            (0o640, 0o004, 0o600),
+        ] {
+            file.set_permissions(fs::Permissions::from_mode(now))
+                .unwrap();
+            keep_private(&file, mode).unwrap();
+            let got = file.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(got, kept, "{now:o} {mode:o}");
+        }
     }
 }
