@@ -81,6 +81,20 @@ impl Failure {
         self
     }
 
+    /// Names the path that the request is about, in the way of the core, where what is wrong with the request was
+    /// found by somebody who did not know it.
+    #[must_use]
+    pub fn about(mut self, path: Option<&str>) -> Failure {
+        let of_the_request = matches!(
+            self.code,
+            Code::InvalidRequest | Code::LengthMismatch | Code::NotFound | Code::TooLarge
+        );
+        if let Some(path) = path.filter(|path| of_the_request && !self.detail.contains(path)) {
+            self.detail = format!("{path}: {}", self.detail);
+        }
+        self
+    }
+
     /// The code.
     pub fn code(&self) -> Code {
         self.code

@@ -25,10 +25,10 @@ pub use stats::{access_entry, usage_entry};
 
 /// Answers a request below `/v1/`; `rest` is the raw target behind that.
 pub async fn route(call: Call, rest: &str) -> Response<Body> {
-    let id = call.facts.id.clone();
+    let facts = std::sync::Arc::clone(&call.facts);
     match dispatch(call, rest).await {
         Ok(answer) => answer,
-        Err(failure) => failure.into_answer(&id),
+        Err(failure) => failure.about(facts.named()).into_answer(&facts.id),
     }
 }
 

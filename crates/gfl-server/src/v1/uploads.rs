@@ -193,7 +193,7 @@ async fn part(mut call: Call, caller: &Caller, id: &str) -> Outcome {
         }) => (range, total),
         _ => {
             return Err(Failure::invalid(
-                "send Content-Range: bytes FIRST-LAST/TOTAL (or /*)",
+                "send Content-Range: bytes FIRST-LAST/TOTAL (or /*), counted from 0: LAST is below TOTAL",
             ));
         }
     };
