@@ -12,6 +12,8 @@ const TRANSFERS_EACH_WAY: usize = 25;
 const FILE_BYTES: u64 = 64 << 20;
 const DURING: Duration = Duration::from_secs(20);
 const HEALTH_P99_MS_MAX: f64 = 20.0;
+/// What whoever watches a server asks it.
+const ASKED: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 
 /// Times of answers.
 #[derive(Debug, Default)]
@@ -56,7 +58,7 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
         send(&server.http(), &format!("down/{n}"), FILE_BYTES)?;
     }
     let (done, moved) = (AtomicBool::new(false), AtomicU64::new(0));
-    let (mut live, mut ready) = (Latencies::default(), Latencies::default());
+    let mut asked = ASKED.map(|_| Latencies::default());
     let rate = thread::scope(|scope| -> Result<f64> {
         let (server, done, moved) = (&server, &done, &moved);
         let workers: Vec<_> = (0..TRANSFERS_EACH_WAY)
@@ -67,7 +69,7 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
             })
             .collect();
         let begun = Instant::now();
-        let asked = ask(server, &mut live, &mut ready);
+        let outcome = ask(server, &mut asked);
         let rate = moved.load(Ordering::Relaxed) as f64 / 1e6 / begun.elapsed().as_secs_f64();
         done.store(true, Ordering::Relaxed);
         for worker in workers {
@@ -75,7 +77,7 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
                 .join()
                 .map_err(|_| anyhow!("a transfer panicked"))??;
         }
-        asked.map(|()| rate)
+        outcome.map(|()| rate)
     })?;
     let row = |name: &str, latencies: &Latencies| {
         Measured::below(
@@ -89,18 +91,25 @@ pub(super) fn measure() -> Result<Vec<Measured>> {
             "ms",
         )
     };
-    Ok(vec![row("/livez", &live), row("/readyz", &ready)])
+    Ok(ASKED
+        .iter()
+        .zip(&asked)
+        .map(|(name, l)| row(name, l))
+        .collect())
 }
 
-/// As a load balancer does: on a new connection each time, several times a second.
-fn ask(server: &Server, live: &mut Latencies, ready: &mut Latencies) -> Result<()> {
+/// As a load balancer and a collector of metrics do: on a new connection each time, several times a second.
+fn ask(server: &Server, asked: &mut [Latencies; ASKED.len()]) -> Result<()> {
     let get = |target: &str| server.http().try_send(&Request::new("GET", target));
     // What is asked for the first time may take its time.
-    get("/readyz")?;
+    for target in ASKED {
+        get(target)?;
+    }
     let begun = Instant::now();
     while begun.elapsed() < DURING {
-        live.measure(|| get("/livez"), &[200])?;
-        ready.measure(|| get("/readyz"), &[200])?;
+        for (target, latencies) in ASKED.iter().zip(&mut *asked) {
+            latencies.measure(|| get(target), &[200])?;
+        }
         thread::sleep(Duration::from_millis(15));
     }
     Ok(())
