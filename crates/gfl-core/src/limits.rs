@@ -1,7 +1,7 @@
 //! Every limit of the core, with its unit in its name.
 
 /// Body bytes that may be in memory at once, over all transfers of one direction.
-pub const BODY_BUDGET_BYTES: usize = 8 * 1024 * 1024;
+pub const BODY_BUDGET_BYTES: usize = 6 * 1024 * 1024;
 /// Room held in the catalog's folder for the time when its disk is full. The catalog's log grows to as much
 /// between two checkpoints.
 pub const BALLAST_BYTES: u64 = 16 * 1024 * 1024;

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub(super) const LARGE_HEADS_MAX: usize = 64;
 /// Bodies that are read in large pieces, at once: a buffer of hyper's takes 64 KiB each. Others are read in
 /// smaller pieces, which costs processor time and nothing else.
-pub(super) const LARGE_READS_MAX: usize = 64;
+pub(super) const LARGE_READS_MAX: usize = 48;
 
 /// The room there is.
 pub(super) struct Room {
