@@ -126,10 +126,8 @@ impl Error {
             self.kind,
             Kind::StorageFull | Kind::ReadOnlyStorage | Kind::StoragePermission
         );
-        // As "f: …" or "cannot publish f: …"; a short name may stand in any word.
-        let named = format!(" {path}: ");
-        if of_storage && !format!(" {}", self.message).contains(&named) {
-            self.message = format!("{path}: {}", self.message);
+        if of_storage {
+            self.message = naming(self.message, path.as_str());
         }
         self
     }
@@ -154,6 +152,17 @@ impl Error {
     pub fn facts(&self) -> &[(&'static str, Fact)] {
         &self.facts
     }
+}
+
+/// A message with the path that it is about in front, unless it is named already: as "f: …" or "cannot publish f: …", or
+/// first of all. A short name may stand in any word.
+pub fn naming(message: String, path: &str) -> String {
+    let is_named = format!(" {message}").contains(&format!(" {path}: "))
+        || message.starts_with(&format!("{path} "));
+    if is_named {
+        return message;
+    }
+    format!("{path}: {message}")
 }
 
 impl fmt::Display for Error {

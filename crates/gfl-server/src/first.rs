@@ -60,9 +60,10 @@ pub fn prepare(plan: &Plan, bound: SocketAddr, tell: Tell) -> Result<String> {
 /// v0.1's file, with what this start decided in it.
 fn config_text(plan: &Plan, bound: SocketAddr) -> Result<String> {
     // Port 0 was a wish for some free port: the one that was found stays, or no client would know where to go.
-    let address = match plan.address.strip_suffix(":0") {
+    let wanted = &plan.server.address;
+    let address = match wanted.strip_suffix(":0") {
         Some(host) => format!("{host}:{}", bound.port()),
-        None => plan.address.clone(),
+        None => wanted.clone(),
     };
     let mut root = Node::parse(&Config::default_text(&address))?;
     let server = root.slot("server");

@@ -89,8 +89,8 @@ impl Failure {
             self.code,
             Code::InvalidRequest | Code::LengthMismatch | Code::NotFound | Code::TooLarge
         );
-        if let Some(path) = path.filter(|path| of_the_request && !self.detail.contains(path)) {
-            self.detail = format!("{path}: {}", self.detail);
+        if let Some(path) = path.filter(|_| of_the_request) {
+            self.detail = gfl_core::error::naming(self.detail, path);
         }
         self
     }

@@ -161,7 +161,10 @@ pub fn plan(args: &Args, found: Found) -> Plan {
     });
     if missing {
         // What will be written: a later look at the file is to find nothing new in it.
-        server.address = address.text.clone();
+        // A socket is somebody else's to open again.
+        if args.passed.is_none() {
+            server.address = address.text.clone();
+        }
         server.storage_dir = folders.storage_dir.clone();
         server.meta_dir = folders.meta_dir.clone();
         if tls.self_signed().is_some() {

@@ -178,6 +178,16 @@ fn a_socket_that_was_passed_is_what_is_doubted() {
             .filter(|finding| finding.contains("without TLS"))
             .collect::<Vec<_>>()
     };
+    let missing = Found {
+        missing: true,
+        ..Found::default()
+    };
+    let args = Args {
+        passed: Some("[::]:9000".parse().unwrap()),
+        ..args("goflux.json")
+    };
+    let first = plan(&args, missing).server;
+    assert_eq!(first.address, "127.0.0.1:8080", "what is written");
     assert_eq!(doubts("127.0.0.1:1"), [""; 0]);
     let [doubt] = &doubts("[::]:8080")[..] else {
         panic!("no doubt");
