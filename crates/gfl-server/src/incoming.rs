@@ -276,34 +276,27 @@ impl Inner {
                     },
                 },
             };
-            if let Some(standing) = &mut self.standing {
-                let is_last = match &self.source {
-                    _ if piece.is_none() => true,
-                    Source::Socket(body) => body.is_end_stream(),
-                    Source::Given(_) => false,
-                };
-                let lost = match is_last {
+            let is_last = match &self.source {
+                _ if piece.is_none() => true,
+                Source::Socket(body) => body.is_end_stream(),
+                Source::Given(_) => false,
+            };
+            let is_lost = self
+                .standing
+                .as_mut()
+                .is_some_and(|standing| match is_last {
                     true => standing.is_lost_now(),
                     false => standing.is_lost(),
-                };
-                if lost {
-                    return Poll::Ready(Some(Err(REVOKED.to_owned())));
-                }
+                });
+            if is_lost {
+                return Poll::Ready(Some(Err(REVOKED.to_owned())));
             }
-            match &piece {
-                None => self.ended = true,
-                Some(Ok(bytes)) => {
-                    self.taken_bytes.fetch_add(bytes.len() as u64, Relaxed);
-                    if let Some(counter) = &self.counter {
-                        counter.fetch_add(bytes.len() as u64, Relaxed);
-                    }
+            self.ended = is_last;
+            if let Some(Ok(bytes)) = &piece {
+                self.taken_bytes.fetch_add(bytes.len() as u64, Relaxed);
+                if let Some(counter) = &self.counter {
+                    counter.fetch_add(bytes.len() as u64, Relaxed);
                 }
-                Some(Err(_)) => {}
-            }
-            if let Source::Socket(body) = &self.source
-                && body.is_end_stream()
-            {
-                self.ended = true;
             }
             return Poll::Ready(piece);
         }

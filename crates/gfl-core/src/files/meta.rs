@@ -14,7 +14,7 @@ use crate::catalog::intents::{self, Step};
 use crate::catalog::versions::{self, VersionRow};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::store::{Found, Stamp};
+use crate::store::{self, Found, Stamp};
 use gfl_api::path::FilePath;
 
 /// What the transaction writes.
@@ -158,9 +158,12 @@ impl Shared {
                 };
                 let done = ino_of(&found) == Some(rows.ino)
                     && rows.mtime_ns.is_none_or(|asked| asked == mtime_ns)
-                    && rows
-                        .mode
-                        .is_none_or(|asked| asked | own_bits(&found) == mode);
+                    && rows.mode.is_none_or(|asked| {
+                        mode == match &found {
+                            Found::Dir { .. } => store::dir_mode(asked),
+                            _ => store::file_mode(asked),
+                        }
+                    });
                 // Half done: the row follows the file, or it would look edited by hand.
                 if let Some(version) = back.as_mut().filter(|_| ino_of(&found) == Some(rows.ino)) {
                     version.mtime_ns = mtime_ns;
@@ -175,14 +178,6 @@ impl Shared {
         );
         self.settle_fate(written.intent, &[path], fate, error, take_back)
             .await
-    }
-}
-
-/// The bits that the server keeps for itself: what it serves stays readable, and folders stay usable for it.
-fn own_bits(found: &Found) -> u32 {
-    match found {
-        Found::Dir { .. } => 0o700,
-        _ => file_mode(Some(0)),
     }
 }
 

@@ -6,7 +6,7 @@ use super::{BodyStream, Committed, Expected, FileMeta, Put, precondition};
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::store::{Draft, Stamp};
+use crate::store::{self, Draft, Stamp};
 use crate::stream::{Batch, Intake, Sink, root_of_draft};
 use gfl_api::limits::GROUP_BYTES;
 use gfl_api::path::FilePath;
@@ -24,8 +24,7 @@ pub(crate) struct Staged {
 
 /// Permission bits that a file gets.
 pub(crate) fn file_mode(mode: Option<u32>) -> u32 {
-    // What the server must be able to serve stays readable for it.
-    (mode.unwrap_or(0o644) & 0o777) | 0o400
+    store::file_mode(mode.unwrap_or(0o644))
 }
 
 impl Shared {

@@ -153,6 +153,19 @@ pub struct Space {
     pub free_bytes: u64,
 }
 
+/// Permission bits a client may set. Set-id and sticky bits are dropped.
+const MODE_BITS: u32 = 0o777;
+
+/// The bits that a file gets for a client's mode: permission bits only, and readable for the server, which serves it.
+pub fn file_mode(mode: u32) -> u32 {
+    (mode & MODE_BITS) | 0o400
+}
+
+/// The bits that a directory gets: as for a file, and the server can list it and write into it.
+pub fn dir_mode(mode: u32) -> u32 {
+    (mode & MODE_BITS) | 0o700
+}
+
 /// Bytes being received.
 #[async_trait]
 pub trait Draft: Send + Sync {

@@ -91,6 +91,16 @@ pub(crate) fn capabilities() -> Reply {
     ok(&json!({"name": "GoFlux Lite", "version": "test", "api": 1, "features": ["bulk", "batch"]}))
 }
 
+/// A batch in which everything went well.
+pub(crate) fn all_done(request: &Request) -> Reply {
+    let asked: Value = serde_json::from_slice(&request.body).unwrap();
+    let count = asked["ops"].as_array().unwrap().len();
+    let results: Vec<_> = (0..count)
+        .map(|index| json!({"index": index, "status": 200}))
+        .collect();
+    ok(&json!({ "results": results }))
+}
+
 /// A file as stat and listings show it.
 pub(crate) fn entry(path: &str, content: &[u8]) -> Value {
     let root = Root::of(content);

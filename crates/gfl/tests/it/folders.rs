@@ -274,14 +274,7 @@ fn a_server_that_goes_at_the_end_is_not_waited_for_once_a_folder() {
         fs::create_dir_all(dir.path().join(format!("d/{n}"))).unwrap();
     }
     let fake = Fake::start(|request| match request.method.as_str() {
-        "POST" => {
-            let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
-            let count = asked["ops"].as_array().unwrap().len();
-            let results: Vec<_> = (0..count)
-                .map(|index| json!({"index": index, "status": 200}))
-                .collect();
-            ok(&json!({ "results": results }))
-        }
+        "POST" => crate::fake::all_done(request),
         "GET" if request.target == "/v1/" => capabilities(),
         "GET" => problem(404, "not-found"),
         _ => reply(0, ""),

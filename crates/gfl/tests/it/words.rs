@@ -117,14 +117,7 @@ fn a_pattern_takes_folders_too() {
     fs::create_dir(dir.path().join("d1")).unwrap();
     fs::create_dir(dir.path().join("d2")).unwrap();
     let fake = Fake::start(|request| match request.method.as_str() {
-        "POST" => {
-            let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
-            let count = asked["ops"].as_array().unwrap().len();
-            let results: Vec<_> = (0..count)
-                .map(|index| json!({"index": index, "status": 200}))
-                .collect();
-            ok(&json!({ "results": results }))
-        }
+        "POST" => crate::fake::all_done(request),
         _ => taker(request),
     });
     let output = fake.gfl(dir.path(), &["put", "d?", "x/"]).expect(0);

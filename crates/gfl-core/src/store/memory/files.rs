@@ -4,7 +4,7 @@ use super::disk::{Body, Disk};
 use super::draft_name;
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
-use crate::store::{Content, Draft, Stamp};
+use crate::store::{Content, Draft, Stamp, file_mode};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gfl_api::tree::Cv;
@@ -76,7 +76,7 @@ impl Draft for MemoryDraft {
             let mut body = self.body.lock();
             body.resize(size);
             body.mtime_ns = mtime_ns;
-            body.mode = mode.map_or(0o644, |mode| (mode & 0o777) | 0o400);
+            body.mode = mode.map_or(0o644, file_mode);
         }
         disk.touch(self.ino, |_| {});
         let gone = || Error::new(Kind::NotFound, "the received data is gone");

@@ -11,6 +11,7 @@ use self::files::{MemoryContent, MemoryDraft};
 use super::redo::{self, Shelf};
 use super::{
     Content, Draft, Found, Link, Named, Names, Place, Publish, Published, Space, Stamp, Store,
+    dir_mode, file_mode,
 };
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
@@ -338,13 +339,13 @@ impl Store for Memory {
                 mode: m,
             } => {
                 *t = mtime_ns.unwrap_or(*t);
-                *m = mode.map_or(*m, |mode| (mode & 0o777) | 0o700);
+                *m = mode.map_or(*m, dir_mode);
             }
             Node::Link(_) => {}
             Node::File(body) => {
                 let mut body = body.lock();
                 body.mtime_ns = mtime_ns.unwrap_or(body.mtime_ns);
-                body.mode = mode.map_or(body.mode, |mode| (mode & 0o777) | 0o400);
+                body.mode = mode.map_or(body.mode, file_mode);
             }
         });
         disk.sync_attributes(ino);

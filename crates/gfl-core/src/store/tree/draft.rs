@@ -3,12 +3,12 @@
 
 use super::errno::{self, About};
 use super::io::{read_zeroed, write_all, write_slices};
-use super::stat::{MODE_BITS, mtime, stamp};
+use super::stat::{mtime, stamp};
 use super::{Inner, hop};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::settings::Durability;
-use crate::store::{Draft, Stamp};
+use crate::store::{Draft, Stamp, file_mode};
 use async_trait::async_trait;
 use bytes::Bytes;
 use gfl_api::tree::Cv;
@@ -107,7 +107,7 @@ impl Inner {
         let file = self.create_file(key, 0o644)?;
         let done = write_all(file.as_fd(), 0, data).and_then(|()| {
             if let Some(mode) = mode {
-                fchmod(&file, wanted_mode(mode))?;
+                fchmod(&file, Mode::from_raw_mode(file_mode(mode)))?;
             }
             futimens(&file, &mtime(mtime_ns))?;
             fstat(&file)
@@ -366,10 +366,8 @@ impl TreeDraft {
                     other => other?,
                 }
             }
-            fchmod(
-                &self.file,
-                wanted_mode(mode.unwrap_or(self.inner.default_mode)),
-            )?;
+            let mode = file_mode(mode.unwrap_or(self.inner.default_mode));
+            fchmod(&self.file, Mode::from_raw_mode(mode))?;
             futimens(&self.file, &mtime(mtime_ns))?;
             Ok(stamp(&fstat(&self.file)?))
         };
@@ -458,11 +456,6 @@ impl DraftHandle {
         let draft = Arc::clone(&self.0);
         hop(move || work(&draft)).await
     }
-}
-
-/// The client's mode: permission bits only, and always readable for the server, which serves it.
-fn wanted_mode(mode: u32) -> Mode {
-    Mode::from_raw_mode((mode & MODE_BITS) | 0o400)
 }
 
 fn missing_is_fine(result: Result<(), Errno>) -> Result<(), Errno> {

@@ -6,15 +6,13 @@ use super::root::{Lost, Spot, file_type};
 use crate::error::{Error, Kind, Result};
 use crate::id::Key;
 use crate::settings::Durability;
-use crate::store::{Found, Link, Place, Space, Stamp};
+use crate::store::{Found, Link, Place, Space, Stamp, dir_mode, file_mode};
 use gfl_api::path::FilePath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::fs::{fchmod, fstat, fstatvfs, fsync, futimens, openat, readlinkat, unlinkat};
 use rustix::io::Errno;
 use std::sync::Arc;
 
-/// Permission bits a client may set. Set-id and sticky bits are dropped.
-pub(super) const MODE_BITS: u32 = 0o777;
 const NS: i64 = 1_000_000_000;
 
 fn ns(seconds: i64, nanos: i64) -> i64 {
@@ -159,11 +157,8 @@ impl Inner {
             .open(path, flags)
             .map_err(|lost| lost.error(doing, path))?;
         if let Some(mode) = mode {
-            fchmod(
-                &file,
-                Mode::from_raw_mode(own_bits(mode, &fstat(&file).map_err(fail)?)),
-            )
-            .map_err(fail)?;
+            let mode = wanted_mode(mode, &fstat(&file).map_err(fail)?);
+            fchmod(&file, mode).map_err(fail)?;
         }
         if let Some(ns) = mtime_ns {
             futimens(&file, &mtime(ns)).map_err(fail)?;
@@ -205,13 +200,10 @@ impl Inner {
     }
 }
 
-/// The mode to set: the client's bits, but what the server needs to serve it (read; for folders also write and
-/// search) stays with the owner.
-fn own_bits(mode: u32, stat: &Stat) -> u32 {
-    let needed = if file_type(stat) == FileType::Directory {
-        0o700
-    } else {
-        0o400
-    };
-    (mode & MODE_BITS) | needed
+/// The mode to set.
+fn wanted_mode(mode: u32, stat: &Stat) -> Mode {
+    Mode::from_raw_mode(match file_type(stat) {
+        FileType::Directory => dir_mode(mode),
+        _ => file_mode(mode),
+    })
 }
